@@ -1,1 +1,12 @@
-//! tidegate
+//! tidegate: what an event becomes on its way through (the architecture page is written at the end).
+
+pub mod decision;
+pub mod engine;
+pub mod event;
+pub mod flow;
+pub mod policy;
+pub mod profile;
+pub mod value;
+
+pub mod bus;
+pub mod store;

@@ -1,0 +1,32 @@
+//! What went wrong on the bus, and what must be done about it.
+//!
+//! Client errors are translated once, at the edge ([`super::kafka`]), into a [`Remedy`]; the worker acts on the remedy and never looks at a client's error code.
+
+/// What the worker must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Remedy {
+    /// The same call again, under a deadline.
+    Retry,
+    /// Abort the transaction, drop staged work, rewind to the committed positions, go on.
+    Abort,
+    /// Not a member any more: drop everything, write nothing to Kafka or disk (EO-4), rejoin.
+    Fenced,
+    /// The producer is gone or its outcome unknown, the membership is not: make it anew, restore from the changelog's tail, rewind to the committed positions.
+    Remake,
+    /// The process must end with exit code 70.
+    Fatal,
+}
+
+/// A failed call on the bus. The text names call and object, never a key or payload.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{attempted}: {code}")]
+pub struct Failure {
+    /// What was attempted, on which named object.
+    pub attempted: String,
+    /// The client's or broker's error name.
+    pub code: String,
+    /// What to do.
+    pub remedy: Remedy,
+    /// A record that can never be sent (too large): index of it within its batch is not needed, its topic is in `attempted`.
+    pub too_large: bool,
+}

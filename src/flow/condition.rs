@@ -1,0 +1,5 @@
+//! Conditions of flows.
+
+/// A compiled condition.
+#[derive(Clone, Debug)]
+pub struct Condition;

@@ -1,0 +1,128 @@
+//! What applies to every flow: channels, caps, quiet hours, suppressions, control group (product.md §5, §7).
+//!
+//! Policy is resolved data: [`crate::config`] reads it from YAML, fills in the defaults and checks it; the engine only looks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::flow::Class;
+use crate::value::Span;
+
+/// What a channel is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelMode {
+    /// As flows say.
+    Active,
+    /// Only for those whom nothing else reaches.
+    Support,
+    /// Not at all; cascades move on.
+    Stopped,
+}
+
+/// A local time of day, in minutes since midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MinuteOfDay(pub u32);
+
+/// A daily stretch of local time in which a channel is silent; may pass midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuietHours {
+    /// First silent minute.
+    pub from: MinuteOfDay,
+    /// First minute that is not silent.
+    pub to: MinuteOfDay,
+}
+
+/// One channel.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its outbound topic.
+    pub topic: Arc<str>,
+    /// What it is used for.
+    pub mode: ChannelMode,
+    /// `None`: speaks at any time.
+    pub quiet_hours: Option<QuietHours>,
+    /// A channel of the shop's own pages needs no address (`false`); mail, push and SMS do.
+    pub needs_address: bool,
+    /// Address in `to`?
+    pub expose_address: bool,
+    /// Which parts of the context leave: `cart`, `products`, `last_order`, `profile`.
+    pub expose: Vec<Arc<str>>,
+    /// Receipts that this channel can give (`sent`, `delivered`, `opened`, `clicked` …).
+    pub reports: Vec<crate::event::EventType>,
+}
+
+/// The window of a cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// Elapsed time, rolling.
+    Rolling(Span),
+    /// That many calendar days in the customer's zone, today included.
+    Days(u32),
+    /// That many calendar weeks (Monday first) in the customer's zone, this one included.
+    Weeks(u32),
+}
+
+/// What a cap counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CapScope {
+    /// Contacts on one channel, of any class that meets caps.
+    Channel(Arc<str>),
+    /// Contacts of one class on all channels.
+    Class(Class),
+    /// Contacts that carry a discount.
+    Discount,
+    /// Every contact that meets caps.
+    Any,
+}
+
+/// At most `limit` contacts of `scope` in `window`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// What counts.
+    pub scope: CapScope,
+    /// How many.
+    pub limit: u32,
+    /// In which stretch.
+    pub window: Window,
+}
+
+/// Everything that applies to every flow.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// By name.
+    pub channels: BTreeMap<Arc<str>, Channel>,
+    /// All of them must let a contact pass.
+    pub caps: Vec<Cap>,
+    /// Least time between two contacts.
+    pub min_gap: Span,
+    /// The same template is not sent twice within that.
+    pub same_message: Span,
+    /// Members of the control group, in hundredths of a percent. No default.
+    pub control_group: u32,
+    /// Salt of the control bucket.
+    pub control_salt: String,
+    /// Length of the marketing pause after a purchase; zero: none.
+    pub purchase_cooloff: Span,
+    /// Flows that the pause does not bind.
+    pub cooloff_exempt: Vec<Arc<str>>,
+    /// How long a bought product is not promoted; zero: not at all.
+    pub bought_product: Span,
+    /// `unknown` consent passes after an own order.
+    pub soft_opt_in: bool,
+    /// Zone of customers without one.
+    pub time_zone: String,
+    /// Window of the dedup keys.
+    pub dedup: Span,
+    /// Soft bounces of one address in a row that block it.
+    pub soft_bounce_limit: u32,
+    /// Service messages per hour.
+    pub service_per_hour: u32,
+    /// Secret of the address hash.
+    pub address_key: [u8; 32],
+    /// Minor digits of the shop's currency.
+    pub currency_digits: u32,
+    /// The shop's currency, ISO 4217.
+    pub currency: String,
+}
