@@ -75,13 +75,6 @@ pub enum Polled {
     Nothing,
     /// A record.
     Record(Record),
-    /// The position of this input partition stands at its end (read_committed) right now.
-    End {
-        /// Which input.
-        input: InputId,
-        /// Which partition.
-        partition: i32,
-    },
     /// These anchor partitions are ours from now on; answer with [`Bus::assign`] (also when empty).
     Assigned(Vec<i32>),
     /// Give these anchor partitions up; answer with [`Bus::unassign`] (also when empty).
@@ -156,6 +149,21 @@ pub struct Position {
     pub partition: i32,
     /// The next offset to read.
     pub next: NextOffset,
+}
+
+/// How far one input partition was read, against the end it had when somebody last asked (CK-1, merge by record time).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which input.
+    pub input: InputId,
+    /// Which partition.
+    pub partition: i32,
+    /// Everything readable below this offset was returned by [`Bus::poll`]; moves over markers and aborted records.
+    pub delivered: NextOffset,
+    /// The last stable offset as a fresh request to the broker told it (never from a fetch response's cache).
+    pub end: NextOffset,
+    /// How long ago that request was *sent*.
+    pub age: Duration,
 }
 
 /// One record of a changelog partition.
@@ -237,6 +245,10 @@ pub trait Bus {
     /// # Errors
     /// When the client refuses.
     fn pause(&mut self, input: InputId, partition: i32) -> Result<(), Failure>;
+
+    /// The latest known [`Progress`] of every input partition that is assigned and was asked for at least once. Never blocks:
+    /// a watcher beside the worker asks the brokers for the ends about every half second, and at once after an assignment.
+    fn progress(&mut self, each: &mut dyn FnMut(Progress));
 
     /// Opens a transaction on the producer whose turn it is.
     ///
