@@ -146,6 +146,13 @@ def committed(address, group, partitions):
     return {(p.topic, p.partition): None if p.offset == OFFSET_INVALID else p.offset for p in future.result(timeout=25).topic_partitions}
 
 
+def committers(address, group, names):
+    """Whoever committed each partition's offset last: the metadata that stands beside it."""
+    asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(*p) for p in _all_partitions(address, names)])]
+    (future,) = topic_admin.admin(address).list_consumer_group_offsets(asked, require_stable=True, request_timeout=20).values()
+    return {(p.topic, p.partition): p.metadata or "" for p in future.result(timeout=25).topic_partitions}
+
+
 def unread(address, group, names):
     """What a group has not committed yet: (topic, partition) to the number of offsets between its position and the end; empty when it is through."""
     end = ends(address, _all_partitions(address, names))

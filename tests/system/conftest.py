@@ -1,0 +1,62 @@
+"""One broker for the whole suite, a fresh application per test; what a failed test leaves behind is kept and named."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness import app
+from harness.broker import Broker
+
+SOAK = bool(os.environ.get("SOAK"))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: a long version, run by `make soak` (SOAK=1)")
+
+
+def pytest_collection_modifyitems(config, items):
+    # Left out rather than skipped: what `make test` lists is what it ran.
+    if not SOAK:
+        kept = [item for item in items if "soak" not in item.keywords]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def workspace():
+    """Where everything of this session lies: broker, states, logs. Deleted at the end unless a test failed."""
+    base = Path(os.environ.get("TIDEGATE_TEST_DIR", tempfile.gettempdir()))
+    base.mkdir(parents=True, exist_ok=True)
+    found = Path(tempfile.mkdtemp(prefix="tidegate-system-", dir=base))
+    yield found
+    if not getattr(pytest, "any_failed", False):
+        shutil.rmtree(found, ignore_errors=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if outcome.get_result().failed:
+        pytest.any_failed = True
+
+
+@pytest.fixture(scope="session")
+def shared_broker(workspace):
+    """The broker of all tests that leave it alone."""
+    broker = Broker(workspace / "kafka")
+    broker.up()
+    yield broker
+    broker.down()
+
+
+@pytest.fixture
+def own_broker(workspace, request):
+    """A broker that a test may stop, pause and kill."""
+    broker = Broker(workspace / f"kafka-{request.node.name[:60]}")
+    broker.up()
+    yield broker
+    broker.resume_quietly()
+    broker.reset()

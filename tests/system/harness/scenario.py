@@ -1,0 +1,161 @@
+"""A shop's log on the broker, the program run over it under faults, and the verdict of the independent reader."""
+
+import gzip
+import itertools
+import json
+import random
+from pathlib import Path
+
+from . import app as apps
+from . import checks, generate, reader, shop, topics, wait
+
+REAL = apps.ROOT.parent / "shared" / "data" / "rees46_a.jsonl.gz"
+
+# Kill points inside a batch, in the order of the commit protocol (engine.md §2): a process aborts there as if by kill -9.
+INSIDE = (
+    "commit.before_begin", "commit.after_produce", "commit.after_drain", "commit.after_offsets", "commit.after_commit", "commit.after_store",
+)  # fmt: skip
+
+
+def events_file(directory, seed, count, customers, real=False):
+    """Events of a test as one file, oldest first: the real ones (2019) before the generated (2026). A public clone has no real ones."""
+    path = Path(directory) / "events.jsonl"
+    with open(path, "wb") as out:
+        if real and REAL.exists():
+            with gzip.open(REAL, "rb") as source:
+                out.write(source.read())
+        made = generate.Shop(seed, customers, days=6.0, events=count).events(count)
+        out.writelines(generate.line(event).encode() + b"\n" for event in made)
+    return path
+
+
+class Scenario:
+    """One application over one preloaded log, with `clock: records`: what it must decide is what `replay` decides."""
+
+    # Long after the last event: every timer that is going to fire has fired.
+    UNTIL = "2026-06-01T00:00:00Z"
+
+    def __init__(self, broker, directory, events, partitions=4, **settings):
+        self.broker, self.events, self.partitions = broker, events, partitions
+        name = f"t{next(_numbers)}-{random.SystemRandom().randrange(1 << 32):08x}"
+        self.name = name
+        self.topics = shop.input_topics(name)
+        self.app = apps.Application(broker, Path(directory) / name, name, shop.settings(clock="records", partitions=partitions, **settings))
+        topics.create(broker.address, self.topics.values(), partitions)
+        apps.command("topics", "--config", self.app.config(), "--apply")
+        apps.command("feed", "--config", self.app.config(), "--events", events, "--until", self.UNTIL)
+        self.inputs = [*self.topics.values(), f"{name}-events"]
+        self.channels = shop.channel_topics(name)
+        self.log = f"{name}-decisions"
+        self._replayed = None
+
+    def live(self):
+        """A read_committed reader that runs beside everything that follows."""
+        return reader.Live(self.broker.address, [*self.channels, self.log])
+
+    def decided(self, live, more):
+        """Wait until the decision log holds `more` verdicts more than now: the run is under way."""
+        start = len(live.records)
+        wait.until(f"{more} more decisions", lambda: len(live.records) >= start + more, 60)
+
+    def taken_over(self, instance, seconds):
+        """Wait until an instance has committed every input partition: the metadata of an offset names who did."""
+        found = {}
+
+        def all_its():
+            nonlocal found
+            found = reader.committers(self.broker.address, self.name, self.inputs)
+            return all(owner.startswith(f"{instance}-") for owner in found.values())
+
+        wait.until(lambda: f"{instance} commits everything; committed by {found}", all_its, seconds, every=0.1)
+
+    def committed_more(self, times):
+        """Wait until the committed positions have moved so often."""
+        seen = set()
+
+        def moved():
+            end = [(topic, number) for topic in self.inputs for number in range(self.partitions)]
+            seen.add(tuple(sorted(reader.committed(self.broker.address, self.name, end).items())))
+            return len(seen) > times
+
+        wait.until(f"{times} more commits", moved, 30, every=0.05)
+
+    def finish(self, seconds=120):
+        """Wait until all input is committed, then end what runs in good order."""
+        reader.wait_read(self.broker.address, self.name, self.inputs, seconds)
+        for process in self.app.processes:
+            if process.alive():
+                process.stop()
+
+    def replayed(self):
+        """What it must decide."""
+        if self._replayed is None:
+            out, profiles = self.app.directory / "replayed.jsonl", self.app.directory / "profiles.jsonl"
+            apps.command(
+                "replay", "--config", self.app.config(), "--events", self.events, "--until", self.UNTIL, "--decisions", out,
+                "--profiles", profiles, "--partitions", self.partitions,
+            )  # fmt: skip
+            self._replayed = checks.verdicts(out)
+        return self._replayed
+
+    def judge(self, live=None):
+        """The independent reader's verdict, after the end."""
+        log = reader.read(self.broker.address, [self.log])
+        channels = reader.read(self.broker.address, self.channels)
+        checks.nothing_lost_repeated_or_invented(log, self.replayed())
+        checks.channels_say_what_the_log_says(channels, log)
+        commits = reader.commits(self.broker.address, self.name)
+        checks.offsets_never_go_back([c for c in commits if c.topic in self.inputs])
+        checks.one_owner_for_all_inputs(commits, self.inputs)
+        if live is not None:
+            # Who read along saw exactly what stands there now: nothing was readable that was taken back.
+            during = sorted((r.topic, r.partition, r.offset, r.value) for r in live.stop())
+            after = sorted((r.topic, r.partition, r.offset, r.value) for r in [*log, *channels])
+            assert during == after, f"read along: {len(during)} records, afterwards: {len(after)}"
+
+    def states_agree(self, instances=("a",)):
+        """Changelog = store = replay's profiles."""
+        shop.states_agree(self, instances)
+
+
+_numbers = itertools.count(1)
+
+
+def kill_loop(scenario, seed, kills, instances=("a",), extra="", lose_disk=True):
+    """Start the instances over and over, each killing itself at a seeded hit of a seeded kill point, until `kills` have died; then let them finish.
+
+    `extra` is added to the fail points (deliberate bugs). Now and then the disk is lost too, and the next kill comes during the restore.
+    """
+    draw = random.Random(seed)
+    died = []
+
+    def start(instance):
+        point = draw.choice(INSIDE)
+        hits = draw.randrange(6)
+        if lose_disk and draw.random() < 0.25:
+            shop.lose_disk(scenario.app, instance)
+            if draw.random() < 0.7:
+                point, hits = "restore.midway", draw.randrange(2)
+        return scenario.app.start(instance, failpoints=f"{point}={hits}*off->return" + (f";{extra}" if extra else "")), point
+
+    running = {instance: start(instance) for instance in instances}
+    while len(died) < kills:
+        def one_dead():
+            return next((i for i, (p, _) in running.items() if not p.alive()), None)
+
+        def what():
+            left = reader.unread(scenario.broker.address, scenario.name, scenario.inputs)
+            return f"kill {len(died) + 1} of {kills} at one of {[point for _, point in running.values()]}; unread: {left}"
+
+        dead = wait.until(what, one_dead, 60)
+        process, point = running[dead]
+        assert process.child.returncode == -6, f"{dead} ended with {process.child.returncode} at {point}:\n{process.text[-4000:]}"
+        died.append(point)
+        running[dead] = start(dead) if len(died) < kills else (None, None)
+        if len(died) >= kills:
+            del running[dead]
+    for process, _ in running.values():
+        process.kill()
+    for instance in instances:
+        scenario.app.start(instance, failpoints=extra or None, binary=apps.KILLABLE if extra else None)
+    return died

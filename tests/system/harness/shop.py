@@ -1,0 +1,298 @@
+"""The configured shop of the tests: its topics, flows and settings, live traffic, and what its probes say. The one place that knows the names."""
+
+import json
+import random
+import shutil
+import subprocess
+import time
+from collections import Counter
+from datetime import datetime
+
+from . import app as apps
+from . import feed, reader, topics, wait
+
+CHANNELS = ("email", "push", "sms")
+
+
+def input_topics(name):
+    """Stream to topic."""
+    return {stream: f"{name}-{stream}" for stream in topics.STREAMS}
+
+
+def channel_topics(name):
+    return [f"{name}-{channel}" for channel in CHANNELS]
+
+
+def cart_flow(after, within, expires):
+    """The shipped abandoned cart with other durations."""
+    return {
+        "flow": "abandoned_cart", "class": "marketing", "list": "offers", "priority": 60, "instance": "cart_id",
+        "enter": {"events": ["product_added", "product_removed", "cart_updated"], "when": "cart.value >= 1.0"},
+        "after": after,
+        "exit": [
+            {"events": ["order_completed"], "relevant": "any", "reason": "purchased_relevant"},
+            {"events": ["product_removed", "cart_updated"], "when": "cart.items == 0", "reason": "cart_empty"},
+        ],
+        "reenter": "always", "expires": expires, "max_age": "1d",
+        "steps": [
+            {"channel": "email", "template": "cart_reminder", "success": "clicked", "within": within},
+            {"channel": "push", "template": "cart_reminder_short", "success": "opened", "within": within},
+            {"channel": "sms", "template": "cart_last_call"},
+        ],
+    }  # fmt: skip
+
+
+def settings(clock, partitions, flows=None, quiet=False, log="info", **more):
+    """What writes an application's configuration: a function of application and instance."""
+
+    def written(app, instance):
+        directory = str(apps.ROOT / "deploy" / "flows")
+        if flows is not None:
+            own = app.directory / "flows"
+            own.mkdir(exist_ok=True)
+            for flow in flows:
+                (own / f"{flow['flow']}.yaml").write_text(json.dumps(flow, indent=1))
+            directory = str(own)
+        return {
+            "application": app.name,
+            "instance": instance,
+            "clock": clock,
+            "workers": 1,
+            "kafka": {"bootstrap.servers": app.broker.address},
+            "inputs": [{"topic": topic, "stream": stream, "format": "json", "key": "customer_id"} for stream, topic in input_topics(app.name).items()],
+            "topics": {"create": True, "partitions": partitions, "replication_factor": 1},
+            "channels": {c: {"topic": t, "expose": ["address", "context"]} for c, t in zip(CHANNELS, channel_topics(app.name))},
+            "flows": directory,
+            "control_group": "0%",
+            "state": {"directory": str(app.state_of(instance))},
+            "http": {"listen": f"127.0.0.1:{app.port(instance)}"},
+            "log": {"filter": log},
+            **more,
+        }
+
+    return written
+
+
+def lose_disk(app, instance):
+    """The state directory is gone."""
+    shutil.rmtree(app.state_of(instance), ignore_errors=True)
+
+
+def leave_for_good(process):
+    """Scale in: leave the group, so that others take over at once."""
+    process.leave()
+
+
+def fenced(process):
+    return process.metric("tidegate_commits_total", outcome="fenced")
+
+
+def remade(process):
+    return process.metric("tidegate_producers_remade_total")
+
+
+def rebuilt(process):
+    return process.metric("tidegate_restores_total", cause="rebuilt")
+
+
+def open_transaction(broker, scenario):
+    """Does some changelog partition hold records that a read_committed reader may not see yet?"""
+    changelog = f"{scenario.name}-profiles-changelog"
+    there = [(changelog, n) for n in range(scenario.partitions)]
+    return reader.ends(broker.address, there, "read_committed") != reader.ends(broker.address, there)
+
+
+def states_agree(scenario, instances):
+    """Changelog = store, for every task that an instance holds."""
+    for instance in instances:
+        apps.command("state", "verify", "--config", scenario.app.config(instance))
+
+
+def seconds_between(first, second):
+    """Seconds from one RFC 3339 time to another."""
+    return (datetime.fromisoformat(second.replace("Z", "+00:00")) - datetime.fromisoformat(first.replace("Z", "+00:00"))).total_seconds()
+
+
+def quiet(live, seconds):
+    """A condition: nothing new became readable for that long."""
+    last = [len(live.records), time.monotonic()]
+
+    def still():
+        if len(live.records) != last[0]:
+            last[:] = [len(live.records), time.monotonic()]
+        return time.monotonic() - last[1] >= seconds
+
+    return still
+
+
+class Live:
+    """A shop whose clock is the wall's: events happen when a test says so, with durations of seconds instead of hours."""
+
+    def __init__(self, broker, directory, after, within="10s", expires="120s", partitions=4, topic_settings=None, **more):
+        self.broker, self.partitions = broker, partitions
+        self.name = f"l-{random.SystemRandom().randrange(1 << 40):010x}"
+        self.topics = input_topics(self.name)
+        made = settings(clock="live", partitions=partitions, flows=[cart_flow(after, within, expires)], **more)
+        self.app = apps.Application(broker, directory / self.name, self.name, made)
+        topics.create(broker.address, self.topics.values(), partitions, topic_settings)
+        apps.command("topics", "--config", self.app.config(), "--apply")
+        self.inputs = [*self.topics.values(), f"{self.name}-events"]
+        self.channels = channel_topics(self.name)
+        self.log = f"{self.name}-decisions"
+        self.feeder = feed.Feeder(broker.address, self.topics, partitions)
+        self.left_at = None
+        self.fed = {}  # event id of an order -> monotonic time
+        self._number = 0
+
+    def _event(self, kind, customer, properties):
+        self._number += 1
+        self.feeder.event(
+            {
+                "event_id": f"{kind}-{self._number}", "type": kind, "event_time": feed.now_text(), "customer_id": customer, "source": "test",
+                "properties": properties,
+            }
+        )  # fmt: skip
+        return f"{kind}-{self._number}"
+
+    def identify(self, customers):
+        """Reachable on every channel and consenting."""
+        for customer in customers:
+            self._event(
+                "identified",
+                customer,
+                {
+                    "addresses": {"email": f"{customer}@shop.test", "push": f"token-{customer}", "sms": "+491510000000"},
+                    "consents": {channel: True for channel in CHANNELS},
+                    "time_zone": "UTC",
+                },
+            )
+        self.feeder.flush()
+
+    def leave_carts(self, customers):
+        """Each puts something into a cart and leaves."""
+        for customer in customers:
+            line = {"product_id": f"p-{customer}", "category": "shoes", "quantity": 1, "price": "50.00", "currency": "EUR"}
+            self._event("product_added", customer, {"cart_id": f"k-{customer}", **line})
+        self.feeder.flush()
+        self.left_at = time.monotonic()
+
+    def order(self, customers):
+        for customer in customers:
+            line = {"product_id": f"p-{customer}", "category": "shoes", "quantity": 1, "price": "50.00", "currency": "EUR"}
+            properties = {"cart_id": f"k-{customer}", "order_id": f"o-{self._number}-{customer}", "currency": "EUR", "total": "50.00", "products": [line]}
+            at = time.monotonic()
+            self.fed[self._event("order_completed", customer, properties)] = at
+
+    def browse(self, customers, count):
+        for n in range(count):
+            self._event("product_viewed", f"browser-{n % customers}", {"product_id": f"p-{n % 500}", "category": "toys", "price": "9.99"})
+        self.feeder.flush()
+
+    def after_left(self, seconds):
+        """Wait until so long after the carts were left."""
+        wait.until(f"{seconds} s after the carts were left", lambda: time.monotonic() >= self.left_at + seconds, seconds + 1)
+
+    def read(self):
+        return reader.Live(self.broker.address, [*self.channels, self.log])
+
+    def wait_read(self, seconds=60):
+        self.feeder.flush()
+        reader.wait_read(self.broker.address, self.name, self.inputs, seconds)
+
+    def verdicts(self, live, kind):
+        """Verdicts of one kind in the decision log so far."""
+        found = (json.loads(r.value) for r in list(live.records) if r.topic == self.log)
+        return [v for v in found if v["verdict"] == kind]
+
+    def sent(self, live):
+        """Triggers on the channels so far, in the order in which they became readable."""
+        found = (json.loads(r.value) for r in list(live.records) if r.topic in self.channels)
+        return [v for v in found if v["kind"] == "trigger"]
+
+    def each_order_answered(self, live, customers=None):
+        """Every order became exactly one suppression on every channel."""
+        self.feeder.flush()
+
+        def answers():
+            found = (json.loads(r.value) for r in list(live.records) if r.topic in self.channels)
+            return Counter((v["cause"]["event_id"], v["channel"]) for v in found if v["kind"] == "suppress")
+
+        wanted = Counter((event, channel) for event in self.fed for channel in CHANNELS)
+        wait.until("every order is answered on every channel", lambda: sum(answers().values()) >= sum(wanted.values()), 20)
+        found = answers()
+        assert found == wanted, f"missing {list((wanted - found).items())[:5]}, too many {list((found - wanted).items())[:5]}"
+
+    def all_partitions_decide(self, live, since, seconds):
+        """How long after `since` the last partition answered an order that was fed after it."""
+
+        def answered():
+            first = {}
+            for record, at in zip(list(live.records), list(live.times)):
+                if at > since and record.topic in self.channels and record.partition not in first:
+                    if self.fed.get(json.loads(record.value)["cause"]["event_id"], 0) > since:
+                        first[record.partition] = at
+            return max(first.values()) - since if len(first) == self.partitions else None
+
+        return wait.until("every partition decides again", answered, seconds, every=0.1)
+
+    def both_decide(self, live):
+        self.all_partitions_decide(live, time.monotonic(), 30)
+
+    @staticmethod
+    def monotonic():
+        return time.monotonic()
+
+    @staticmethod
+    def now():
+        return feed.now_text()
+
+    def stop(self):
+        for process in self.app.processes:
+            if process.alive():
+                process.stop()
+
+
+class Ownership:
+    """Watches /status of every instance of a scenario: who says that it owns what, while it happens (EO-5)."""
+
+    def __init__(self, scenario):
+        self.scenario, self.samples, self.faults = scenario, 0, []
+        self._stream = None
+
+    def _sample(self, _):
+        before = self._owned()
+        after = self._owned()
+        inputs = set(self.scenario.inputs)
+        for instance, tasks in after.items():
+            for number, topics_held in tasks.items():
+                if topics_held != inputs:
+                    self.faults.append(f"{instance} owns partition {number} of {sorted(topics_held)} only")
+        # Two answers are never of one instant: what two claim in both rounds, they claimed at the same time.
+        for one in after:
+            for other in after:
+                if one < other and one in before and other in before:
+                    both = set(before[one]) & set(after[one]) & set(before[other]) & set(after[other])
+                    if both:
+                        self.faults.append(f"{one} and {other} own {sorted(both)}")
+        self.samples += 1
+
+    def _owned(self):
+        owned = {}
+        for process in list(self.scenario.app.processes):
+            if process.alive():
+                code, body = process.get("/status", 1)
+                if code == 200:
+                    owned[process.instance] = {task["partition"]: set(task["inputs"]) for task in json.loads(body)["tasks"]}
+        return owned
+
+    def __enter__(self):
+        self._stream = feed.Stream(10, self._sample)
+        return self
+
+    def __exit__(self, *_):
+        self._stream.__exit__()
+
+    def check(self):
+        self._stream.stop()
+        assert self.samples > 20, "too few looks"
+        assert not self.faults, self.faults[:5]

@@ -1,0 +1,135 @@
+"""Who may decide for a partition, and from which state: joins, leaves, kills, zombies, open transactions, old disks (EO-4, EO-5, ST-1, ST-2)."""
+
+import shutil
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from harness import checks, feed, reader, shop, topics, wait
+from harness import scenario as scenarios
+from harness.scenario import Scenario
+
+SLOW = "commit.after_store=sleep(60)"
+
+
+@pytest.fixture(scope="module")
+def log_of_a_shop(workspace):
+    return scenarios.events_file(workspace, seed=5, count=60_000, customers=3_000)
+
+
+def test_every_partition_number_has_one_owner_for_all_inputs_through_joins_leaves_and_kills(shared_broker, workspace, log_of_a_shop):
+    scenario = Scenario(shared_broker, workspace, log_of_a_shop, partitions=8)
+    seen = shop.Ownership(scenario)
+    with scenario.live() as live, seen:
+        a = scenario.app.start("a", failpoints=SLOW).ready()
+        scenario.decided(live, 20)
+        b = scenario.app.start("b", failpoints=SLOW).ready()
+        scenario.decided(live, 20)
+        c = scenario.app.start("c", failpoints=SLOW).ready()
+        scenario.decided(live, 20)
+        b.kill()
+        scenario.decided(live, 20)
+        shop.leave_for_good(a)
+        scenario.decided(live, 20)
+        scenario.app.start("b", failpoints=SLOW).ready()
+        scenario.decided(live, 20)
+        c.stop()
+        scenario.app.start("c").ready()
+        scenario.finish(180)
+        scenario.judge(live)
+    seen.check()
+    owners = checks.one_owner_for_all_inputs(reader.commits(shared_broker.address, scenario.name), scenario.inputs)
+    assert len(owners) == 8 and any(len(stretch) > 2 for stretch in owners.values()), f"the run moved too little: {owners}"
+
+
+def test_a_zombie_whose_next_batch_holds_only_timers_is_fenced(shared_broker, workspace):
+    shop_now = shop.Live(shared_broker, workspace, after="7s")
+    customers = [f"z-{n}" for n in range(40)]
+    with shop_now.read() as live:
+        first = shop_now.app.start("a").ready()
+        shop_now.identify(customers)
+        shop_now.leave_carts(customers)
+        shop_now.wait_read()
+        first.stop()
+        # All input is read and committed: what comes next can only be the timers. It stops inside that batch, before its transaction begins …
+        zombie = shop_now.app.start("a", failpoints="commit.before_begin=1*sleep(2500)").ready()
+        wait.until("the carts' time has come", lambda: time.monotonic() > shop_now.left_at + 8.0, 20)
+        zombie.pause()
+        # … and another one becomes the owner and reminds these customers.
+        shop_now.app.start("b").ready(60)
+        wait.until("the new owner reminded everybody", lambda: len(shop_now.sent(live)) >= len(customers), 30)
+        zombie.resume()
+        wait.until("the zombie was refused", lambda: shop.fenced(zombie) > 0, 30)
+        wait.until("the zombie is a member again", lambda: zombie.get("/readyz")[0] == 200, 30)
+        assert sorted(v["customer_id"] for v in shop_now.sent(live)) == sorted(customers), "each customer is reminded once"
+        shop_now.stop()
+    shop.states_agree(shop_now, ("a", "b"))
+
+
+def test_a_restore_that_starts_while_a_dead_peers_transaction_is_open_ends_complete(shared_broker, workspace, log_of_a_shop):
+    scenario = Scenario(shared_broker, workspace, log_of_a_shop)
+    changelog = f"{scenario.name}-profiles-changelog"
+    with scenario.live() as live:
+        a = scenario.app.start("a", failpoints="commit.after_store=sleep(20)").ready()
+        scenario.decided(live, 100)
+        # A peer opens a transaction on every changelog partition and dies in it; the living one goes on committing behind its records.
+        dead = Producer({"bootstrap.servers": shared_broker.address, "transactional.id": f"{scenario.name}-dead", "transaction.timeout.ms": 60000, "log_level": 0})
+        dead.init_transactions(30)
+        dead.begin_transaction()
+        for number in range(scenario.partitions):
+            dead.produce(changelog, key=b"\xff dead", value=b"never committed", partition=number)
+        dead.flush(30)
+        scenario.committed_more(3)
+        a.kill()
+        shop.lose_disk(scenario.app, "a")
+        again = scenario.app.start("a")
+        # What stands behind the open transaction cannot be read yet: to be ready now would be to have stopped before it.
+        wait.until("it restores", lambda: again.get("/livez")[0] == 200, 20)
+        watched = time.monotonic() + 3
+        while time.monotonic() < watched:
+            assert again.get("/readyz")[0] != 200, "ready while a committed changelog record was still unreadable"
+            assert again.alive(), again.text[-3000:]
+        dead.abort_transaction(30)
+        again.ready()
+        scenario.finish(180)
+        scenario.judge(live)
+    scenario.states_agree()
+
+
+def test_a_broker_paused_beyond_the_transaction_timeout_costs_a_remade_producer_and_not_the_process(own_broker, workspace, log_of_a_shop):
+    scenario = Scenario(own_broker, workspace, log_of_a_shop)
+    with scenario.live() as live:
+        # The worker rests inside an open transaction for longer than the broker lets one live (5 s, found within 10 s more);
+        # meanwhile the broker stands still for a while too.
+        process = scenario.app.start("a", failpoints="commit.after_drain=6*off->1*sleep(18000)->off").ready()
+        wait.until("it rests in a transaction", lambda: shop.open_transaction(own_broker, scenario), 60)
+        own_broker.pause()
+        wait.until("longer than the transaction's time-out", _after(6.0), 10)
+        own_broker.resume()
+        scenario.finish(180)
+        assert process.child.returncode == 0, process.text[-4000:]
+        assert shop.remade(process) > 0, "no producer was made anew"
+        scenario.judge(live)
+    scenario.states_agree()
+
+
+def _after(seconds):
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def test_a_store_directory_older_than_the_tombstones_is_rebuilt(shared_broker, workspace, log_of_a_shop):
+    scenario = Scenario(shared_broker, workspace, log_of_a_shop)
+    changelog = f"{scenario.name}-profiles-changelog"
+    with scenario.live() as live:
+        process = scenario.app.start("a").ready()
+        scenario.finish(180)
+        # The store was written just now; tombstones are kept for two seconds from here on, so in a moment it is too old to be trusted.
+        topics.alter(shared_broker.address, changelog, delete_retention_ms=2000)
+        wait.until("the store is older than half of that", _after(1.5), 5)
+        process = scenario.app.start("a").ready()
+        assert shop.rebuilt(process) == scenario.partitions, process.text[-3000:]
+        process.stop()
+        scenario.judge(live)
+    scenario.states_agree()
