@@ -35,6 +35,20 @@ pub enum Stream {
     Requests,
 }
 
+impl Stream {
+    /// Name in configurations and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clickstream => "clickstream",
+            Self::Purchases => "purchases",
+            Self::Deliveries => "deliveries",
+            Self::Customers => "customers",
+            Self::Requests => "requests",
+        }
+    }
+}
+
 /// Declares the event types once: variant, wire name, stream, accepted other spellings (Segment, Braze), lower case.
 macro_rules! event_types {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $stream:ident $(, $alias:literal)*;)*) => {

@@ -9,4 +9,6 @@ pub mod profile;
 pub mod value;
 
 pub mod bus;
+pub mod http;
 pub mod store;
+pub mod telemetry;

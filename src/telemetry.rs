@@ -1,0 +1,126 @@
+//! What the shell tells of itself: metrics, status, logs. The core tells nothing; the shell counts what `step` returns.
+//!
+//! [`table`] declares every metric once. [`Telemetry`] owns them, without a global registry, and is shared by [`Arc`]; each worker
+//! thread writes through its own [`WorkerTelemetry`], which counts a batch in plain memory ([`Tally`]) and publishes it once, after
+//! the commit: what was aborted and read again is counted once. Nothing of a customer's is ever a label or part of a log line.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Registry, TextEncoder};
+
+use crate::value::Timestamp;
+
+pub mod logs;
+pub mod status;
+pub mod table;
+mod worker;
+
+pub use logs::{LogError, LogFormat};
+pub use status::{NotReady, Read, Status, Stuck, TaskState, TaskStatus, WorkerStatus};
+pub use table::{BUCKETS, Kind, METRICS, Metric};
+pub use worker::{Committed, Outcome, Remade, Tally, TaskReport, WorkerTelemetry};
+
+use table::Families;
+use worker::WorkerCell;
+
+/// All metrics and the status of one process.
+pub struct Telemetry {
+    app: Arc<str>,
+    instance: Arc<str>,
+    registry: Registry,
+    families: Families,
+    workers: Mutex<Vec<Arc<WorkerCell>>>,
+    /// Which worker's series a partition's are: a partition that has moved on within the process keeps its series.
+    owners: Mutex<std::collections::BTreeMap<i32, u16>>,
+}
+
+impl Telemetry {
+    /// Registers the whole table and the process's own figures (`process_*`).
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "the table is constant and a test registers it: a clash is a bug, not a state"
+    )]
+    pub fn new(app: &str, instance: &str) -> Arc<Self> {
+        let registry = Registry::new();
+        let families = Families::register(&registry).expect("metric table without clashes");
+        registry
+            .register(Box::new(ProcessCollector::for_self()))
+            .expect("process metrics beside ours");
+        families
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
+        Arc::new(Self {
+            app: app.into(),
+            instance: instance.into(),
+            registry,
+            families,
+            workers: Mutex::default(),
+            owners: Mutex::default(),
+        })
+    }
+
+    /// The handle of worker `number`, which reads `inputs` (topic names by [`crate::bus::InputId`]).
+    #[must_use]
+    pub fn worker(self: &Arc<Self>, number: u16, inputs: &[Arc<str>]) -> WorkerTelemetry {
+        let cell = Arc::new(WorkerCell::new(number));
+        lock(&self.workers).push(Arc::clone(&cell));
+        WorkerTelemetry::new(Arc::clone(self), cell, inputs)
+    }
+
+    /// Every metric in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When two families share a name, which the table excludes.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// What every worker said last; `now` is the wall time of the answer.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        let mut workers: Vec<WorkerStatus> = lock(&self.workers)
+            .iter()
+            .map(|cell| cell.snapshot())
+            .collect();
+        workers.sort_by_key(|worker| worker.worker);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            app: Arc::clone(&self.app),
+            instance: Arc::clone(&self.instance),
+            now,
+            workers,
+        }
+    }
+}
+
+/// The lock, whatever a thread that panicked left behind: the guarded values are whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The table of metrics as the README shows it.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::from("| metric | labels | unit | meaning |\n|---|---|---|---|\n");
+    for metric in METRICS {
+        let labels: Vec<String> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let line = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            metric.name,
+            labels.join(", "),
+            metric.unit,
+            metric.help
+        );
+        debug_assert!(line.is_ok(), "writing to a String cannot fail");
+    }
+    text
+}

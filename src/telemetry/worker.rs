@@ -1,0 +1,697 @@
+//! The side of one worker thread: counts a batch without locks, publishes it once, keeps its status.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter};
+
+use super::status::{Read, TaskState, TaskStatus, WorkerStatus};
+use super::{Telemetry, lock};
+use crate::bus::InputId;
+use crate::decision::{Verdict, VerdictKind};
+use crate::event::EventType;
+use crate::value::Timestamp;
+
+/// What became of a decoded event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Into a profile.
+    Folded,
+    /// Seen before within the dedup window.
+    Duplicate,
+    /// Nobody's.
+    Unattributed,
+}
+
+impl Outcome {
+    /// As label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Folded => "folded",
+            Self::Duplicate => "duplicate",
+            Self::Unattributed => "unattributed",
+        }
+    }
+}
+
+/// Why a producer was made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remade {
+    /// Its commit had an unknown outcome.
+    UnknownOutcome,
+    /// Its commit succeeded, but a late `EndTxn` may be on its way.
+    Suspect,
+    /// The broker fenced it while the consumer is still a member.
+    Fenced,
+}
+
+impl Remade {
+    /// As label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownOutcome => "unknown_outcome",
+            Self::Suspect => "suspect",
+            Self::Fenced => "fenced",
+        }
+    }
+}
+
+/// Names of one series of verdicts.
+type VerdictLabels = (VerdictKind, Arc<str>, Arc<str>, Arc<str>);
+
+/// What one batch did, in plain memory. Cleared by [`WorkerTelemetry::committed`]; after an abort clear it, the records come again.
+#[derive(Debug, Default)]
+pub struct Tally {
+    consumed: BTreeMap<(InputId, i32), u64>,
+    events: BTreeMap<(EventType, Outcome), u64>,
+    dead: BTreeMap<(InputId, &'static str), u64>,
+    produced: BTreeMap<Arc<str>, u64>,
+    verdicts: BTreeMap<VerdictLabels, u64>,
+    outputs: Vec<Timestamp>,
+    hits: u64,
+    misses: u64,
+}
+
+impl Tally {
+    /// One input record was read.
+    pub fn record(&mut self, input: InputId, partition: i32) {
+        *self.consumed.entry((input, partition)).or_default() += 1;
+    }
+
+    /// One event was decoded and dealt with.
+    pub fn event(&mut self, kind: EventType, outcome: Outcome) {
+        *self.events.entry((kind, outcome)).or_default() += 1;
+    }
+
+    /// One input record goes to the dead letters; `code` is of the decode error's closed set.
+    pub fn dead_letter(&mut self, input: InputId, code: &'static str) {
+        *self.dead.entry((input, code)).or_default() += 1;
+    }
+
+    /// One record goes to `topic`.
+    pub fn produced(&mut self, topic: &Arc<str>) {
+        match self.produced.get_mut(topic) {
+            Some(count) => *count += 1,
+            None => {
+                self.produced.insert(Arc::clone(topic), 1);
+            }
+        }
+    }
+
+    /// One verdict was reached; a test customer's is counted nowhere.
+    pub fn verdict(&mut self, verdict: &Verdict) {
+        if verdict.test {
+            return;
+        }
+        let none = || Arc::from("");
+        let flow = verdict
+            .place
+            .as_ref()
+            .map_or_else(none, |place| Arc::clone(&place.flow));
+        let channel = verdict.channel.clone().unwrap_or_else(none);
+        let reason = Arc::from(verdict.why.name());
+        *self
+            .verdicts
+            .entry((verdict.kind, flow, channel, reason))
+            .or_default() += 1;
+    }
+
+    /// The record with this timestamp led to at least one verdict: its way to the commit is measured.
+    pub fn output(&mut self, record: Timestamp) {
+        self.outputs.push(record);
+    }
+
+    /// A profile was looked up in the cache of decoded profiles.
+    pub fn cache(&mut self, hit: bool) {
+        if hit {
+            self.hits += 1;
+        } else {
+            self.misses += 1;
+        }
+    }
+
+    /// Forgets everything; the memory stays for the next batch.
+    pub fn clear(&mut self) {
+        self.consumed.clear();
+        self.events.clear();
+        self.dead.clear();
+        self.produced.clear();
+        self.verdicts.clear();
+        self.outputs.clear();
+        self.hits = 0;
+        self.misses = 0;
+    }
+}
+
+/// A transaction that the broker confirmed.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed<'a> {
+    /// Wall time after the commit returned.
+    pub at: Timestamp,
+    /// From begin until the commit returned.
+    pub transaction: Duration,
+    /// The commit call alone.
+    pub commit: Duration,
+    /// Tasks whose positions it carried.
+    pub partitions: &'a [i32],
+}
+
+/// What a task says of itself about once a second.
+#[derive(Clone, Debug)]
+pub struct TaskReport<'a> {
+    /// Which.
+    pub partition: i32,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Its clock.
+    pub clock: Option<Timestamp>,
+    /// Wall time of the report.
+    pub now: Timestamp,
+    /// Records between position and end, by input.
+    pub lag: &'a [(InputId, u64)],
+    /// Timestamp of the last record read, while there are more.
+    pub lagging_at: Option<Timestamp>,
+    /// Timestamp of the newest record read.
+    pub newest: Option<Timestamp>,
+    /// Size of the store, when it was asked.
+    pub state_bytes: Option<u64>,
+}
+
+/// What one worker shares with HTTP.
+pub(super) struct WorkerCell {
+    /// Milliseconds; `i64::MIN` before the first poll. Apart from the lock, because it is written at every turn of the poll loop.
+    polled_at: AtomicI64,
+    status: Mutex<WorkerStatus>,
+}
+
+impl WorkerCell {
+    pub(super) fn new(number: u16) -> Self {
+        Self {
+            polled_at: AtomicI64::new(i64::MIN),
+            status: Mutex::new(WorkerStatus {
+                worker: number,
+                producer_sound: true,
+                ..WorkerStatus::default()
+            }),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> WorkerStatus {
+        let mut status = lock(&self.status).clone();
+        let polled = self.polled_at.load(Ordering::Relaxed);
+        status.polled_at = (polled != i64::MIN).then(|| Timestamp::from_millis(polled));
+        status
+    }
+}
+
+/// The handle of one worker thread. Dropped with the worker: its status and the series of its partitions go with it.
+pub struct WorkerTelemetry {
+    telemetry: Arc<Telemetry>,
+    cell: Arc<WorkerCell>,
+    number: u16,
+    label: String,
+    inputs: Vec<Arc<str>>,
+    committed: IntCounter,
+    aborted: IntCounter,
+    unknown: IntCounter,
+    transaction: Histogram,
+    commit: Histogram,
+    event_to_output: Histogram,
+}
+
+impl WorkerTelemetry {
+    pub(super) fn new(
+        telemetry: Arc<Telemetry>,
+        cell: Arc<WorkerCell>,
+        inputs: &[Arc<str>],
+    ) -> Self {
+        let families = &telemetry.families;
+        let outcome = |name: &str| families.transactions.with_label_values(&[name]);
+        let number = lock(&cell.status).worker;
+        Self {
+            committed: outcome("committed"),
+            aborted: outcome("aborted"),
+            unknown: outcome("unknown"),
+            transaction: families.transaction_duration.with_label_values::<&str>(&[]),
+            commit: families.commit_duration.with_label_values::<&str>(&[]),
+            event_to_output: families.event_to_output.with_label_values::<&str>(&[]),
+            number,
+            label: number.to_string(),
+            inputs: inputs.to_vec(),
+            cell,
+            telemetry,
+        }
+    }
+
+    /// The poll loop turned. One relaxed store: call it at every turn.
+    pub fn beat(&self, now: Timestamp) {
+        self.cell.polled_at.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// The group gave us these partitions (possibly none); they restore from now on. Call it after [`crate::bus::Bus::assign`].
+    pub fn assigned(&self, partitions: &[i32]) {
+        self.telemetry
+            .families
+            .rebalances
+            .with_label_values(&["assigned"])
+            .inc();
+        {
+            let mut owners = lock(&self.telemetry.owners);
+            owners.extend(partitions.iter().map(|partition| (*partition, self.number)));
+        }
+        let mut status = lock(&self.cell.status);
+        status.joined = true;
+        for &partition in partitions {
+            status.tasks.insert(
+                partition,
+                TaskStatus {
+                    partition,
+                    state: TaskState::Restoring { remaining: 0 },
+                    clock: None,
+                    lag: 0,
+                    writable: true,
+                },
+            );
+            for topic in &self.inputs {
+                status.reads.push(Read {
+                    topic: Arc::clone(topic),
+                    partition,
+                });
+            }
+        }
+        status.reads.sort();
+        status.reads.dedup();
+        self.count_tasks(&status);
+    }
+
+    /// These partitions are no longer ours; their series end. Call it after [`crate::bus::Bus::unassign`].
+    pub fn revoked(&self, partitions: &[i32], lost: bool) {
+        let kind = if lost { "lost" } else { "revoked" };
+        self.telemetry
+            .families
+            .rebalances
+            .with_label_values(&[kind])
+            .inc();
+        {
+            let mut status = lock(&self.cell.status);
+            status
+                .reads
+                .retain(|read| !partitions.contains(&read.partition));
+            for partition in partitions {
+                status.tasks.remove(partition);
+            }
+            self.count_tasks(&status);
+        }
+        for &partition in partitions {
+            self.end_series(partition);
+        }
+    }
+
+    /// `records` more changelog records are in the store of this task, `remaining` are to come.
+    pub fn restoring(&self, partition: i32, records: u64, remaining: u64) {
+        let families = &self.telemetry.families;
+        families
+            .restore_records
+            .with_label_values::<&str>(&[])
+            .inc_by(records);
+        families
+            .restore_remaining
+            .with_label_values(&[partition.to_string()])
+            .set(float(remaining));
+        self.set_state(partition, TaskState::Restoring { remaining });
+    }
+
+    /// This task runs from now on; `took` since its assignment.
+    pub fn restored(&self, partition: i32, took: Duration) {
+        let families = &self.telemetry.families;
+        families
+            .restore_duration
+            .with_label_values::<&str>(&[])
+            .observe(took.as_secs_f64());
+        families
+            .restore_remaining
+            .with_label_values(&[partition.to_string()])
+            .set(0.0);
+        self.set_state(partition, TaskState::Running);
+    }
+
+    /// What a task says of itself, about once a second.
+    pub fn task(&self, report: &TaskReport<'_>) {
+        let families = &self.telemetry.families;
+        let partition = report.partition.to_string();
+        let seconds = |span: crate::value::Span| Duration::from_millis(unsigned(span.millis()));
+        for (input, records) in report.lag {
+            if let Some(topic) = self.inputs.get(usize::from(input.0)) {
+                families
+                    .consumer_lag_records
+                    .with_label_values(&[topic, partition.as_str()])
+                    .set(float(*records));
+            }
+        }
+        let set = |family: &prometheus::GaugeVec, value: f64| {
+            family.with_label_values(&[partition.as_str()]).set(value);
+        };
+        let lag = report
+            .lagging_at
+            .map_or(Duration::ZERO, |at| seconds(report.now.since(at)));
+        set(&families.consumer_lag_seconds, lag.as_secs_f64());
+        let skew = report
+            .newest
+            .map_or(Duration::ZERO, |at| seconds(at.since(report.now)));
+        set(&families.clock_skew, skew.as_secs_f64());
+        let held = match report.state {
+            TaskState::Behind { since } => seconds(report.now.since(since)),
+            TaskState::Restoring { .. } | TaskState::Running => Duration::ZERO,
+        };
+        set(&families.held, held.as_secs_f64());
+        if let Some(bytes) = report.state_bytes {
+            set(&families.state_bytes, float(bytes));
+        }
+        let mut status = lock(&self.cell.status);
+        if let Some(task) = status.tasks.get_mut(&report.partition) {
+            task.state = report.state;
+            task.clock = report.clock;
+            task.lag = report.lag.iter().map(|(_, records)| records).sum();
+        }
+        self.count_tasks(&status);
+    }
+
+    /// The disk of this task refused a write.
+    pub fn store_read_only(&self, partition: i32) {
+        self.telemetry
+            .families
+            .state_read_only
+            .with_label_values(&[partition.to_string()])
+            .set(1.0);
+        if let Some(task) = lock(&self.cell.status).tasks.get_mut(&partition) {
+            task.writable = false;
+        }
+    }
+
+    /// A transaction is committed: publishes what its batch did, and clears `tally`.
+    pub fn committed(&self, tally: &mut Tally, committed: Committed<'_>) {
+        let families = &self.telemetry.families;
+        self.committed.inc();
+        self.transaction
+            .observe(committed.transaction.as_secs_f64());
+        self.commit.observe(committed.commit.as_secs_f64());
+        self.publish(tally);
+        let latency = self.event_to_output.local();
+        for record in tally.outputs.drain(..) {
+            let millis = unsigned(committed.at.since(record).millis());
+            latency.observe(Duration::from_millis(millis).as_secs_f64());
+        }
+        latency.flush();
+        let at = Duration::from_millis(unsigned(committed.at.millis())).as_secs_f64();
+        for partition in committed.partitions {
+            families
+                .last_commit
+                .with_label_values(&[partition.to_string()])
+                .set(at);
+        }
+        lock(&self.cell.status).committed_at = Some(committed.at);
+        tally.clear();
+    }
+
+    /// A transaction was given up; its records come again.
+    pub fn aborted(&self) {
+        self.aborted.inc();
+    }
+
+    /// A commit did not answer.
+    pub fn unknown_outcome(&self) {
+        self.unknown.inc();
+    }
+
+    /// A producer was made anew.
+    pub fn remade(&self, why: Remade) {
+        self.telemetry
+            .families
+            .producers_remade
+            .with_label_values(&[why.name()])
+            .inc();
+    }
+
+    /// Is this worker able to commit? Not while a producer is being made anew.
+    pub fn producer_sound(&self, sound: bool) {
+        lock(&self.cell.status).producer_sound = sound;
+    }
+
+    /// The worker finishes what it has and ends.
+    pub fn stopping(&self) {
+        lock(&self.cell.status).stopping = true;
+    }
+
+    fn set_state(&self, partition: i32, state: TaskState) {
+        let mut status = lock(&self.cell.status);
+        if let Some(task) = status.tasks.get_mut(&partition) {
+            task.state = state;
+        }
+        self.count_tasks(&status);
+    }
+
+    fn count_tasks(&self, status: &WorkerStatus) {
+        let families = &self.telemetry.families;
+        for name in TaskState::NAMES {
+            let count = status
+                .tasks
+                .values()
+                .filter(|task| task.state.name() == name)
+                .count();
+            families
+                .tasks
+                .with_label_values(&[self.label.as_str(), name])
+                .set(float(count as u64));
+        }
+        families
+            .assigned_partitions
+            .with_label_values(&[self.label.as_str()])
+            .set(float(status.tasks.len() as u64));
+    }
+
+    /// Everything of a batch but its latencies.
+    fn publish(&self, tally: &Tally) {
+        let families = &self.telemetry.families;
+        let topic = |input: &InputId| self.inputs.get(usize::from(input.0)).map_or("", |t| t);
+        for ((input, partition), count) in &tally.consumed {
+            families
+                .records_consumed
+                .with_label_values(&[topic(input), partition.to_string().as_str()])
+                .inc_by(*count);
+        }
+        for ((kind, outcome), count) in &tally.events {
+            families
+                .events
+                .with_label_values(&[kind.stream().name(), kind.name(), outcome.name()])
+                .inc_by(*count);
+        }
+        for ((input, code), count) in &tally.dead {
+            families
+                .records_dead_lettered
+                .with_label_values(&[topic(input), code])
+                .inc_by(*count);
+        }
+        for (topic, count) in &tally.produced {
+            families
+                .records_produced
+                .with_label_values(&[topic])
+                .inc_by(*count);
+        }
+        for ((kind, flow, channel, reason), count) in &tally.verdicts {
+            families
+                .verdicts
+                .with_label_values(&[kind.name(), flow, channel, reason])
+                .inc_by(*count);
+        }
+        for (result, count) in [("hit", tally.hits), ("miss", tally.misses)] {
+            families
+                .cache_lookups
+                .with_label_values(&[result])
+                .inc_by(count);
+        }
+    }
+
+    /// Removes the series of a partition, unless another worker of this process owns it by now.
+    fn end_series(&self, partition: i32) {
+        let mut owners = lock(&self.telemetry.owners);
+        if owners.get(&partition) != Some(&self.number) {
+            return;
+        }
+        owners.remove(&partition);
+        let families = &self.telemetry.families;
+        let label = partition.to_string();
+        for family in [
+            &families.last_commit,
+            &families.consumer_lag_seconds,
+            &families.held,
+            &families.restore_remaining,
+            &families.state_bytes,
+            &families.state_read_only,
+            &families.clock_skew,
+        ] {
+            // An error means that the series never began.
+            drop(family.remove_label_values(&[label.as_str()]));
+        }
+        for topic in &self.inputs {
+            drop(
+                families
+                    .consumer_lag_records
+                    .remove_label_values(&[topic, label.as_str()]),
+            );
+            drop(
+                families
+                    .records_consumed
+                    .remove_label_values(&[topic, label.as_str()]),
+            );
+        }
+    }
+}
+
+impl Drop for WorkerTelemetry {
+    fn drop(&mut self) {
+        let partitions: Vec<i32> = lock(&self.cell.status).tasks.keys().copied().collect();
+        for partition in partitions {
+            self.end_series(partition);
+        }
+        lock(&self.telemetry.workers).retain(|cell| !Arc::ptr_eq(cell, &self.cell));
+    }
+}
+
+/// Of a count that is far below 2^53.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are floats; a lag beyond 2^53 records does not exist"
+)]
+const fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// Zero for what is negative.
+fn unsigned(millis: i64) -> u64 {
+    u64::try_from(millis).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn telemetry() -> (Arc<Telemetry>, WorkerTelemetry) {
+        let telemetry = Telemetry::new("shop", "one");
+        let worker = telemetry.worker(0, &["shop-events".into(), "clicks".into()]);
+        (telemetry, worker)
+    }
+
+    #[test]
+    fn a_batch_is_counted_once_it_is_committed() {
+        let (telemetry, worker) = telemetry();
+        worker.assigned(&[3]);
+        let mut tally = Tally::default();
+        tally.record(InputId(1), 3);
+        tally.event(EventType::ProductAdded, Outcome::Folded);
+        tally.dead_letter(InputId(1), "undecodable");
+        tally.output(Timestamp::from_millis(1_000));
+        assert!(!telemetry.render().unwrap().contains("clicks"));
+        let committed = Committed {
+            at: Timestamp::from_millis(1_004),
+            transaction: Duration::from_millis(3),
+            commit: Duration::from_millis(1),
+            partitions: &[3],
+        };
+        worker.committed(&mut tally, committed);
+        worker.committed(&mut tally, committed);
+        let text = telemetry.render().unwrap();
+        for line in [
+            "tidegate_records_consumed_total{partition=\"3\",topic=\"clicks\"} 1",
+            "tidegate_events_total{outcome=\"folded\",stream=\"clickstream\",type=\"product_added\"} 1",
+            "tidegate_records_dead_lettered_total{code=\"undecodable\",topic=\"clicks\"} 1",
+            "tidegate_transactions_total{outcome=\"committed\"} 2",
+            "tidegate_event_to_output_seconds_bucket{le=\"0.005\"} 1",
+            "tidegate_last_commit_timestamp_seconds{partition=\"3\"} 1.004",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn series_and_status_of_a_partition_end_when_it_is_revoked() {
+        let (telemetry, worker) = telemetry();
+        worker.assigned(&[3, 4]);
+        worker.restoring(3, 10, 5);
+        let now = Timestamp::from_millis(60_000);
+        assert_eq!(
+            telemetry.status(now).workers[0]
+                .reads
+                .iter()
+                .map(|read| (&*read.topic, read.partition))
+                .collect::<Vec<_>>(),
+            [
+                ("clicks", 3),
+                ("clicks", 4),
+                ("shop-events", 3),
+                ("shop-events", 4)
+            ]
+        );
+        worker.revoked(&[3], false);
+        let text = telemetry.render().unwrap();
+        assert!(!text.contains("partition=\"3\""), "{text}");
+        assert!(
+            text.contains("tidegate_tasks{state=\"restoring\",worker=\"0\"} 1"),
+            "{text}"
+        );
+        drop(worker);
+        assert!(telemetry.status(now).workers.is_empty());
+        assert!(!telemetry.render().unwrap().contains("partition=\"4\""));
+    }
+
+    #[test]
+    fn a_partition_that_moved_on_within_the_process_keeps_its_series() {
+        let (telemetry, first) = telemetry();
+        let second = telemetry.worker(1, &["shop-events".into(), "clicks".into()]);
+        first.assigned(&[3]);
+        second.assigned(&[3]);
+        second.restoring(3, 1, 7);
+        first.revoked(&[3], true);
+        assert!(
+            telemetry
+                .render()
+                .unwrap()
+                .contains("tidegate_restore_remaining_records{partition=\"3\"} 7")
+        );
+    }
+
+    #[test]
+    fn ready_means_assigned_restored_writable_and_sound() {
+        use super::super::NotReady;
+        let (telemetry, worker) = telemetry();
+        let reasons = || telemetry.status(Timestamp::ZERO).not_ready();
+        assert_eq!(reasons(), [NotReady::NotAssigned { worker: 0 }]);
+        worker.assigned(&[0]);
+        worker.restoring(0, 1, 9);
+        assert_eq!(
+            reasons(),
+            [NotReady::Restoring {
+                worker: 0,
+                partition: 0,
+                remaining: 9
+            }]
+        );
+        worker.restored(0, Duration::from_secs(1));
+        assert_eq!(reasons(), []);
+        worker.producer_sound(false);
+        worker.store_read_only(0);
+        assert_eq!(
+            reasons(),
+            [
+                NotReady::ProducerNotSound { worker: 0 },
+                NotReady::StoreNotWritable {
+                    worker: 0,
+                    partition: 0
+                }
+            ]
+        );
+    }
+}
