@@ -9,6 +9,7 @@ pub mod profile;
 pub mod value;
 
 pub mod bus;
+pub mod config;
 pub mod http;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,178 @@
+//! The configuration: one YAML file, laid over by the environment and `--set`, checked as a whole (product.md §8).
+//!
+//! ```text
+//! file ─ parse ─► tree with places ─ ${VAR:default}, TIDEGATE__…, --set ─► sections ─ check ─► Config ─ resolve ─► Policy, decoding, …
+//! ```
+//!
+//! Everything that is wrong is reported at once, each with `file:line:column` and a remedy. [`Config`] and what hangs below it in
+//! [`sections`] is the manual: what each setting is, its default, and what breaks.
+
+use std::path::{Path, PathBuf};
+
+mod check;
+mod node;
+mod overrides;
+mod policy;
+mod print;
+mod problem;
+mod resolve;
+pub mod sections;
+mod setting;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use overrides::Overrides;
+pub use problem::{Place, Problem, Problems};
+pub use resolve::internal_topic;
+pub use sections::{
+    App, CapSetting, Channel, Clock, Commit, Config, Counted, DeadLetters, Exposed, Format, Http,
+    Identity, Input, Kafka, Keying, Log, LogFormat, Mode, Paths, PolicySection, Reserved, Shop,
+    State, Topics,
+};
+pub use values::{Per, Percent, Properties, QuietTime, Rate, Secret, stream_name};
+
+use node::Node;
+use setting::Setting;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {file}: {source}")]
+    Unreadable {
+        /// Which.
+        file: String,
+        /// What the system said; not repeated by a chain because it is in the text.
+        source: std::io::Error,
+    },
+    /// It was read, and these things are wrong with it.
+    #[error(transparent)]
+    Wrong(#[from] Problems),
+}
+
+impl Config {
+    /// Reads the file at `path` and lays `overrides` over it. Relative paths inside are taken from the file's directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with every problem at once.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            file: file.clone(),
+            source,
+        })?;
+        let mut config = Self::parse(&file, &text, overrides)?;
+        config.anchor_paths(path.parent().unwrap_or_else(|| Path::new("")));
+        Ok(config)
+    }
+
+    /// Reads the text of a file called `file` and lays `overrides` over it. Pure: opens nothing, asks nobody.
+    ///
+    /// # Errors
+    /// With every problem at once, in the order of the file.
+    pub fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut root = match Node::parse(text) {
+            Ok(root) => root,
+            Err(problem) => {
+                return Err(Problems {
+                    file: file.to_owned(),
+                    list: vec![problem],
+                });
+            }
+        };
+        overrides::apply(&mut root, overrides, &mut problems);
+        overrides::interpolate(&mut root, "", &overrides.variables, &mut problems);
+        let config = Self::read(&root, "", &mut problems);
+        // What could not be read has been reported; what follows from its placeholder is no news.
+        let reported: Vec<String> = problems
+            .iter()
+            .map(|problem| problem.path.clone())
+            .collect();
+        let news = config.check().into_iter().filter(|problem| {
+            !reported
+                .iter()
+                .any(|path| covers(path, &problem.path) || covers(&problem.path, path))
+        });
+        problems.extend(news.map(|problem| {
+            let place = place_of(&root, &problem.path);
+            problem.at(place)
+        }));
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        problems.sort();
+        problems.dedup();
+        Err(Problems {
+            file: file.to_owned(),
+            list: problems,
+        })
+    }
+
+    /// The configuration with every default filled in, as YAML; secrets masked.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        print::yaml(&self.print())
+    }
+
+    /// Relative paths mean: beside the configuration, wherever the process was started.
+    fn anchor_paths(&mut self, directory: &Path) {
+        let anchor = |path: &mut PathBuf| *path = directory.join(&*path);
+        self.flows.0.iter_mut().for_each(anchor);
+        anchor(&mut self.app.state_dir);
+        for input in &mut self.inputs {
+            if let Some(schemas) = &mut input.schemas {
+                anchor(schemas);
+            }
+        }
+        let properties = self.kafka.properties.0.values_mut();
+        for secret in properties.chain([&mut self.identity.address_key]) {
+            if let Secret::File(path) = secret {
+                anchor(path);
+            }
+        }
+    }
+}
+
+/// Is `path` the setting at `whole`, or inside it?
+fn covers(whole: &str, path: &str) -> bool {
+    !whole.is_empty()
+        && path
+            .strip_prefix(whole)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Where the setting at `path` is written, or the nearest thing around it that is.
+fn place_of(root: &Node, path: &str) -> Place {
+    let mut node = root;
+    let mut rest = path;
+    while !rest.is_empty() {
+        rest = rest.trim_start_matches('.');
+        let next = if let Some(inside) = rest.strip_prefix('[') {
+            let (index, after) = inside.split_once(']').unwrap_or((inside, ""));
+            rest = after;
+            match (&node.value, index.parse::<usize>()) {
+                (node::Value::List(list), Ok(index)) => list.get(index),
+                (_, _) => None,
+            }
+        } else {
+            // Keys of mappings may hold dots themselves (client properties): the longest that fits.
+            let found = node.entries().and_then(|entries| {
+                entries
+                    .iter()
+                    .filter(|(key, _)| covers(key, rest))
+                    .max_by_key(|(key, _)| key.len())
+            });
+            found.map(|(key, node)| {
+                rest = rest.get(key.len()..).unwrap_or_default();
+                node
+            })
+        };
+        match next {
+            Some(next) => node = next,
+            None => break,
+        }
+    }
+    node.place.clone()
+}

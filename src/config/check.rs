@@ -1,0 +1,484 @@
+//! What makes sense only together: names, references between sections, bounds.
+
+use std::collections::BTreeMap;
+
+use super::problem::Problem;
+use super::sections::{Config, Format, Input, Keying};
+use super::setting::suggestion;
+use super::values::Secret;
+use crate::policy::Window;
+use crate::value::Span;
+
+/// Longest span that a policy may look back: what a profile keeps of contacts is bounded by it.
+const LONGEST_WINDOW: Span = Span::from_days(92);
+
+/// Client properties that exactly-once, ordering or privacy rest on, and why each cannot be set.
+const LOCKED: [(&str, &str); 31] = [
+    ("bootstrap.servers", "set kafka.bootstrap"),
+    ("metadata.broker.list", "set kafka.bootstrap"),
+    ("client.id", "it is made of app.instance and the worker"),
+    ("group.id", "it is app.id"),
+    (
+        "group.instance.id",
+        "it is made of app.id, app.instance and the worker",
+    ),
+    (
+        "group.protocol",
+        "static members of the classic protocol return fastest",
+    ),
+    (
+        "partition.assignment.strategy",
+        "assignment is cooperative and anchored on the events topic",
+    ),
+    (
+        "transactional.id",
+        "it is made of app.id, app.instance and the worker",
+    ),
+    ("enable.idempotence", "producers are transactional"),
+    ("acks", "producers are transactional"),
+    ("max.in.flight", "order within a transaction depends on it"),
+    (
+        "max.in.flight.requests.per.connection",
+        "order within a transaction depends on it",
+    ),
+    ("retries", "a transaction decides when to give up"),
+    (
+        "message.send.max.retries",
+        "a transaction decides when to give up",
+    ),
+    ("partitioner", "keys are partitioned as Java does (murmur2)"),
+    ("isolation.level", "inputs are read committed"),
+    (
+        "enable.auto.commit",
+        "offsets are committed inside transactions only",
+    ),
+    (
+        "enable.auto.offset.store",
+        "offsets are committed inside transactions only",
+    ),
+    (
+        "auto.commit.interval.ms",
+        "offsets are committed inside transactions only",
+    ),
+    ("auto.offset.reset", "a lost position is never guessed"),
+    ("enable.partition.eof", "catching up is told by it"),
+    (
+        "allow.auto.create.topics",
+        "topics are created with explicit settings",
+    ),
+    ("check.crcs", "always on"),
+    (
+        "session.timeout.ms",
+        "it is tuned together with transaction.timeout.ms, so that a dead peer's work is over before its partitions move",
+    ),
+    (
+        "transaction.timeout.ms",
+        "it is tuned together with session.timeout.ms",
+    ),
+    (
+        "heartbeat.interval.ms",
+        "it is tuned together with session.timeout.ms",
+    ),
+    (
+        "message.timeout.ms",
+        "it follows from the transaction's time-out",
+    ),
+    (
+        "delivery.timeout.ms",
+        "it follows from the transaction's time-out",
+    ),
+    ("debug", "the client's debug log shows keys and payloads"),
+    (
+        "statistics.interval.ms",
+        "figures are taken by tidegate itself",
+    ),
+    ("plugin.library.paths", "no foreign code in the process"),
+];
+
+impl Config {
+    /// Everything that is wrong beyond single values, each with the path of its setting. Pure.
+    #[must_use]
+    pub fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.check_app(&mut problems);
+        self.check_shop(&mut problems);
+        self.check_inputs(&mut problems);
+        self.check_channels(&mut problems);
+        self.check_policy(&mut problems);
+        self.check_bounds(&mut problems);
+        problems
+    }
+
+    fn check_app(&self, problems: &mut Vec<Problem>) {
+        for (path, name) in [
+            ("app.id", &self.app.id),
+            ("app.instance", &self.app.instance),
+        ] {
+            if !topic_name(name) || name.len() > 100 {
+                problems.push(Problem::of(
+                    path,
+                    "is no name for topics and groups",
+                    "use 1 to 100 letters, digits, `.`, `_` or `-`",
+                ));
+            }
+        }
+        if self.app.workers == Some(0) {
+            problems.push(Problem::of(
+                "app.workers",
+                "0 workers would do nothing",
+                "leave it out for one per core",
+            ));
+        }
+        if self
+            .kafka
+            .bootstrap
+            .split(',')
+            .any(|broker| !broker.trim().contains(':'))
+        {
+            problems.push(Problem::of(
+                "kafka.bootstrap",
+                "is not a list of host:port",
+                "write for example broker-1:9092,broker-2:9092",
+            ));
+        }
+        for name in self.kafka.properties.0.keys() {
+            if let Some((_, why)) = LOCKED.iter().find(|(locked, _)| locked == name) {
+                problems.push(Problem::of(
+                    format!("kafka.properties.{name}"),
+                    format!("cannot be set: {why}"),
+                    "remove it",
+                ));
+            }
+        }
+        if let Secret::Text(text) = &self.identity.address_key
+            && text.chars().count() < 16
+        {
+            problems.push(Problem::of(
+                "identity.address_key",
+                "is shorter than 16 characters",
+                "make one with `openssl rand -hex 32` and hand it in by ${VARIABLE} or {file: …}",
+            ));
+        }
+    }
+
+    fn check_shop(&self, problems: &mut Vec<Problem>) {
+        let currencies = self
+            .shop
+            .rates
+            .keys()
+            .map(|code| (format!("shop.rates.{code}"), code));
+        for (path, code) in currencies.chain([("shop.currency".to_owned(), &self.shop.currency)]) {
+            if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
+                problems.push(Problem::of(
+                    path,
+                    "is no ISO 4217 code",
+                    "write three capitals such as EUR",
+                ));
+            }
+        }
+        if self.shop.rates.contains_key(&self.shop.currency) {
+            problems.push(Problem::of(
+                format!("shop.rates.{}", self.shop.currency),
+                "the shop's own currency has no rate",
+                "remove it",
+            ));
+        }
+        if jiff::tz::TimeZone::get(&self.shop.time_zone).is_err() {
+            problems.push(Problem::of(
+                "shop.time_zone",
+                "is no known time zone",
+                "write an IANA name such as Europe/Berlin",
+            ));
+        }
+    }
+
+    fn check_inputs(&self, problems: &mut Vec<Problem>) {
+        if self.inputs.is_empty() {
+            problems.push(Problem::of(
+                "inputs",
+                "nothing would be read",
+                "write at least one",
+            ));
+        }
+        let mut names = BTreeMap::new();
+        let mut topics = BTreeMap::new();
+        for (index, input) in self.inputs.iter().enumerate() {
+            let path = format!("inputs[{index}]");
+            check_input(input, &path, problems);
+            if let Some(first) = names.insert(input.name(), index) {
+                problems.push(Problem::of(
+                    format!("{path}.name"),
+                    format!("inputs[{first}] has the same name"),
+                    "give each its own `name`",
+                ));
+            }
+            if let Some(first) = topics.insert(&input.topic, index) {
+                problems.push(Problem::of(
+                    format!("{path}.topic"),
+                    format!("inputs[{first}] reads the same topic"),
+                    "read each topic once",
+                ));
+            }
+        }
+    }
+
+    fn check_channels(&self, problems: &mut Vec<Problem>) {
+        if self.channels.is_empty() {
+            problems.push(Problem::of(
+                "channels",
+                "nothing could be said",
+                "write at least one",
+            ));
+        }
+        let mut topics: BTreeMap<String, String> = self
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(index, input)| (input.topic.clone(), format!("inputs[{index}]")))
+            .collect();
+        for internal in super::resolve::INTERNAL_TOPICS {
+            topics.insert(
+                super::internal_topic(&self.app.id, internal),
+                "the application itself".to_owned(),
+            );
+        }
+        for (index, input) in self.inputs.iter().enumerate() {
+            let taken = super::resolve::INTERNAL_TOPICS
+                .iter()
+                .any(|internal| super::internal_topic(&self.app.id, internal) == input.topic);
+            if taken {
+                problems.push(Problem::of(
+                    format!("inputs[{index}].topic"),
+                    "belongs to the application itself",
+                    "internal topics are read and written by tidegate alone",
+                ));
+            }
+        }
+        for (name, channel) in &self.channels {
+            let path = format!("channels.{name}");
+            if name.is_empty()
+                || !name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            {
+                problems.push(Problem::of(
+                    &path,
+                    "is no channel name",
+                    "use lower-case letters, digits and `_`",
+                ));
+            }
+            let topic = self.channel_topic(name);
+            if !topic_name(&topic) {
+                problems.push(Problem::of(
+                    format!("{path}.topic"),
+                    "is no topic name",
+                    TOPIC_REMEDY,
+                ));
+            }
+            if let Some(owner) = topics.insert(topic, path.clone()) {
+                problems.push(Problem::of(
+                    format!("{path}.topic"),
+                    format!("is the topic of {owner} too"),
+                    "one topic per channel, and none of them an input",
+                ));
+            }
+            if channel.format == Format::Avro {
+                problems.push(Problem::of(
+                    format!("{path}.format"),
+                    NO_REGISTRY,
+                    "write json or avro-single-object",
+                ));
+            }
+            for (index, report) in channel.reports.iter().enumerate() {
+                if report.stream() != crate::event::Stream::Deliveries {
+                    problems.push(Problem::of(
+                        format!("{path}.reports[{index}]"),
+                        format!("`{}` is no receipt", report.name()),
+                        "write types of the stream deliveries",
+                    ));
+                }
+            }
+        }
+    }
+
+    fn check_policy(&self, problems: &mut Vec<Problem>) {
+        let shipped = super::policy::CapSetting::shipped();
+        for (index, cap) in self.policy.caps.iter().enumerate() {
+            let path = format!("policy.caps[{index}]");
+            let named = [
+                cap.channel.is_some(),
+                cap.class.is_some(),
+                cap.counts.is_some(),
+            ];
+            if named.iter().filter(|named| **named).count() != 1 {
+                problems.push(Problem::of(
+                    &path,
+                    "does not say which contacts it counts",
+                    "write exactly one of channel, class, counts",
+                ));
+            }
+            if let Some(channel) = &cap.channel
+                && !self.channels.contains_key(channel)
+                && !shipped.contains(cap)
+            {
+                let known: Vec<&str> = self.channels.keys().map(String::as_str).collect();
+                problems.push(Problem::of(
+                    format!("{path}.channel"),
+                    format!("there is no channel `{channel}`"),
+                    suggestion(channel, &known),
+                ));
+            }
+            if let Window::Rolling(span) = cap.per.0
+                && span > LONGEST_WINDOW
+            {
+                problems.push(too_long(&format!("{path}.per")));
+            }
+        }
+        for (path, span) in [
+            ("policy.min_gap", self.policy.min_gap),
+            ("policy.same_message", self.policy.same_message),
+            ("policy.dedup", self.policy.dedup),
+        ] {
+            if span > LONGEST_WINDOW {
+                problems.push(too_long(path));
+            }
+        }
+    }
+
+    fn check_bounds(&self, problems: &mut Vec<Problem>) {
+        let mut bound = |path: &str, holds: bool, what: &str, remedy: &str| {
+            if !holds {
+                problems.push(Problem::of(path, what, remedy));
+            }
+        };
+        let topics = &self.topics;
+        bound(
+            "topics.partitions",
+            (1..=4096).contains(&topics.partitions),
+            "is out of bounds",
+            "write 1 to 4096",
+        );
+        bound(
+            "topics.replication_factor",
+            (1..=99).contains(&topics.replication_factor),
+            "is out of bounds",
+            "write 1 or more",
+        );
+        bound(
+            "topics.min_insync_replicas",
+            (1..=topics.replication_factor.max(1)).contains(&topics.min_insync_replicas),
+            "is out of bounds",
+            "write at least 1 and at most topics.replication_factor",
+        );
+        let commit = &self.commit;
+        bound(
+            "commit.max_records",
+            (1..=100_000).contains(&commit.max_records),
+            "is out of bounds",
+            "write 1 to 100000",
+        );
+        bound(
+            "commit.max_bytes",
+            (1_024..=256 << 20).contains(&commit.max_bytes),
+            "is out of bounds",
+            "write 1024 to 268435456",
+        );
+        bound(
+            "commit.max_delay_ms",
+            (1..=2_000).contains(&commit.max_delay_ms),
+            "is out of bounds",
+            "write 1 to 2000: a transaction must end well before its time-out of 5 s",
+        );
+        bound(
+            "state.memory_budget_bytes",
+            self.state.memory_budget_bytes >= 32 << 20,
+            "is too little to work with",
+            "write at least 33554432 (32 MiB)",
+        );
+        bound(
+            "state.profile_cache",
+            self.state.profile_cache.0 <= 9_000,
+            "leaves nothing for the store",
+            "write at most 90%",
+        );
+        bound(
+            "dead_letters.window",
+            self.dead_letters.window >= 10,
+            "is too small to tell a trend",
+            "write at least 10",
+        );
+        bound(
+            "flows",
+            !self.flows.0.is_empty(),
+            "names no flow file",
+            "name a directory or files",
+        );
+    }
+}
+
+const TOPIC_REMEDY: &str = "use 1 to 249 letters, digits, `.`, `_` or `-`";
+const NO_REGISTRY: &str = "Avro with a schema registry is not supported yet";
+
+fn check_input(input: &Input, path: &str, problems: &mut Vec<Problem>) {
+    if !topic_name(&input.topic) {
+        problems.push(Problem::of(
+            format!("{path}.topic"),
+            "is no topic name",
+            TOPIC_REMEDY,
+        ));
+    }
+    if input.key == Keying::Any {
+        problems.push(Problem::of(
+            format!("{path}.key"),
+            "inputs that are not keyed by customer (`any`, the default) are not supported yet",
+            "key the topic by customer_id with Java's murmur2 partitioner and write `key: customer_id`",
+        ));
+    }
+    if input.format == Format::Avro {
+        problems.push(Problem::of(
+            format!("{path}.format"),
+            NO_REGISTRY,
+            "write json or avro-single-object",
+        ));
+    }
+    if input.filter.is_some() {
+        problems.push(Problem::of(
+            format!("{path}.filter"),
+            "filters are not supported yet",
+            "remove it",
+        ));
+    }
+    if input.mapping.is_some() {
+        problems.push(Problem::of(
+            format!("{path}.mapping"),
+            "mappings are not supported yet",
+            "remove it, and write tidegate's own event shape",
+        ));
+    }
+    if input.schemas.is_some() && input.format != Format::AvroSingleObject {
+        problems.push(Problem::of(
+            format!("{path}.schemas"),
+            "has no meaning for this format",
+            "remove it",
+        ));
+    }
+}
+
+fn too_long(path: &str) -> Problem {
+    Problem::of(
+        path,
+        "is longer than a profile remembers",
+        "write at most 92d",
+    )
+}
+
+/// What Kafka accepts as a topic's name.
+fn topic_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 249
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}

@@ -1,0 +1,200 @@
+//! Scenarios of reading a configuration.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+const SMALL: &str = r#"
+app: { id: shop }
+kafka: { bootstrap: "localhost:9092" }
+shop: { currency: EUR }
+identity: { address_key: "0123456789abcdef" }
+inputs:
+  - { stream: clickstream, topic: clicks, key: customer_id }
+channels:
+  email: { topic: mail }
+policy: {}
+control_group: 10%
+flows: flows
+topics: {}
+commit: {}
+state: {}
+http: {}
+log: {}
+dead_letters: {}
+"#;
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse("t.yaml", text, &Overrides::default())
+}
+
+fn with(variables: &[(&str, &str)], flags: &[&str]) -> Overrides {
+    Overrides {
+        variables: variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>(),
+        flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+    }
+}
+
+#[test]
+fn sections_without_required_settings_may_be_left_out() {
+    let short: String = SMALL
+        .lines()
+        .filter(|line| !line.ends_with(": {}"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(parse(&short).unwrap(), parse(SMALL).unwrap());
+}
+
+#[test]
+fn every_problem_is_reported_at_once_each_with_its_place() {
+    let text = SMALL
+        .replace("control_group: 10%\n", "")
+        .replace("id: shop", "id: shop, wokers: 3")
+        .replace("currency: EUR", "currency: euro")
+        .replace("policy: {}", "policy:\n  min_gap: half an hour\n  caps:\n    - { channel: mail, limit: 1, per: 16h }")
+        .replace("key: customer_id", "key: any");
+    let problems = parse(&text).unwrap_err().to_string();
+    let lines: Vec<&str> = problems.lines().collect();
+    assert_eq!(lines.len(), 6, "{problems}");
+    for line in [
+        "t.yaml:2:18: app.wokers: there is no such setting; did you mean `workers`?",
+        "t.yaml:4:9: shop.currency: is no ISO 4217 code; write three capitals such as EUR",
+        "t.yaml:7:43: inputs[0].key: inputs that are not keyed by customer (`any`, the default) are not supported yet; key the topic by customer_id with Java's murmur2 partitioner and write `key: customer_id`",
+        "t.yaml:11:3: policy.min_gap: `half an hour` is wrong here; write a length of time such as 500ms, 90s, 30m, 4h or 14d",
+        "t.yaml:13:9: policy.caps[0].channel: there is no channel `mail`; did you mean `email`?",
+    ] {
+        assert!(lines.contains(&line), "missing {line}\nin\n{problems}");
+    }
+    assert!(
+        problems
+            .contains("control_group: is required and has no default; write a share such as 5%"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn what_is_no_yaml_is_reported_with_its_place() {
+    let problems = parse("app: [1, 2\nshop: }").unwrap_err().to_string();
+    assert!(problems.starts_with("t.yaml:"), "{problems}");
+    assert!(problems.contains("not valid YAML"), "{problems}");
+}
+
+#[test]
+fn variables_and_flags_are_laid_over_the_file_and_flags_win() {
+    let overrides = with(
+        &[
+            ("TIDEGATE__COMMIT__MAX_RECORDS", "10"),
+            ("TIDEGATE__CHANNELS__EMAIL__QUIET_HOURS", "none"),
+            ("TIDEGATE__KAFKA__PROPERTIES__SASL_USERNAME", "u"),
+            ("TIDEGATE__APP__WORKERS", "2"),
+            ("TIDEGATE_CACHE", "not ours"),
+        ],
+        &[
+            "app.workers=3",
+            "kafka.properties.sasl.password=hunter2hunter2",
+            "inputs.0.topic=other",
+            "policy.caps=[]",
+        ],
+    );
+    let config = Config::parse("t.yaml", SMALL, &overrides).unwrap();
+    assert_eq!(
+        (config.commit.max_records, config.app.workers),
+        (10, Some(3))
+    );
+    assert_eq!(config.channels["email"].quiet_hours, QuietTime(None));
+    assert_eq!(config.inputs[0].topic, "other");
+    assert!(config.policy.caps.is_empty());
+    assert!(config.kafka.properties.0.contains_key("sasl.username"));
+    let printed = config.to_yaml();
+    assert!(
+        !printed.contains("hunter2") && !format!("{config:?}").contains("hunter2"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn an_unknown_override_is_an_error_that_names_it() {
+    let overrides = with(
+        &[("TIDEGATE__COMIT__MAX_RECORDS", "10")],
+        &["app.colour=red", "app.id.x=1", "nothing"],
+    );
+    let problems = Config::parse("t.yaml", SMALL, &overrides)
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "environment variable TIDEGATE__COMIT__MAX_RECORDS: comit: there is no such setting; did you mean `commit`?",
+        "--set app.colour: app.colour: there is no such setting",
+        "--set app.id.x: app.id.x: there is no such setting: nothing named `x` under `app.id`",
+        "--set nothing: has no value",
+    ] {
+        assert!(problems.contains(part), "missing {part}\nin\n{problems}");
+    }
+}
+
+#[test]
+fn interpolation_takes_the_variable_or_the_default_or_complains() {
+    let text = SMALL
+        .replace("\"localhost:9092\"", "\"${HOST}:${PORT:9092}\"")
+        .replace("topic: mail", "topic: \"${TOPIC}\"");
+    let problems = Config::parse("t.yaml", &text, &with(&[("HOST", "b")], &[]))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        problems,
+        "t.yaml:9:12: channels.email.topic: environment variable TOPIC is not set; set it, or give a default: ${TOPIC:default}"
+    );
+    let config = Config::parse(
+        "t.yaml",
+        &text,
+        &with(&[("HOST", "b"), ("TOPIC", "m")], &[]),
+    )
+    .unwrap();
+    assert_eq!(config.kafka.bootstrap, "b:9092");
+}
+
+#[test]
+fn what_is_printed_reads_back_the_same() {
+    let text = SMALL.replace("\"0123456789abcdef\"", "{ file: /run/key }").replace("policy: {}", "policy: { caps: [{ counts: discount, limit: 2, per: 3 days }], cooloff_exempt: [\"no\", \"$${x}\"] }");
+    let config = parse(&text).unwrap();
+    let printed = config.to_yaml();
+    assert_eq!(
+        parse(&printed).unwrap_or_else(|problems| panic!("{problems}\n{printed}")),
+        config,
+        "{printed}"
+    );
+    assert_eq!(config.policy.cooloff_exempt[1], "${x}");
+}
+
+#[test]
+fn properties_that_guarantees_rest_on_are_refused() {
+    let text = SMALL.replace("bootstrap: \"localhost:9092\"", "bootstrap: \"localhost:9092\", properties: { isolation.level: read_uncommitted, linger.ms: 5 }");
+    let problems = parse(&text).unwrap_err().to_string();
+    assert_eq!(
+        problems,
+        "t.yaml:3:53: kafka.properties.isolation.level: cannot be set: inputs are read committed; remove it"
+    );
+}
+
+#[test]
+fn the_shipped_caps_apply_to_the_channels_that_exist() {
+    let policy = parse(SMALL).unwrap().policy().unwrap();
+    assert_eq!(policy.caps.len(), 4, "{:?}", policy.caps);
+    assert_eq!(
+        (policy.control_group, policy.control_salt.as_str()),
+        (1_000, "shop")
+    );
+    assert_eq!(&*policy.channels["email"].topic, "mail");
+}
+
+#[test]
+fn shares_read_what_they_write() {
+    for text in ["0%", "5%", "0.25%", "12.50%", "100%"] {
+        assert_eq!(Percent::parse(text).unwrap().to_string(), text);
+    }
+    for text in ["5", "101%", "-1%", "0.001%", "%", "1.%", "100.01%"] {
+        assert_eq!(Percent::parse(text), None, "{text}");
+    }
+}
