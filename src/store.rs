@@ -4,11 +4,16 @@
 //! store batch, so the two cannot differ (ST-1); [`rocks`] is the only file that names RocksDB; [`memory`] is the same store in
 //! memory for `replay`, tests and the simulation.
 //!
+//! [`changelog`] is the other way into a store, used by restore, and the check that a store equals its changelog. [`directory`] is
+//! where a store lives on disk.
+//!
 //! The stored changelog position may change in two ways only: [`Store::write`] after a commit, and the same call during restore.
 
 use crate::bus::{NextOffset, Position};
 use crate::value::{ProfileKey, Timestamp};
 
+pub mod changelog;
+pub mod directory;
 pub mod layout;
 pub mod memory;
 #[cfg(feature = "rocks")]
@@ -33,11 +38,12 @@ pub struct StoreBatch {
     pub undue: Vec<(Timestamp, ProfileKey)>,
     /// Index entries to add.
     pub due: Vec<(Timestamp, ProfileKey)>,
-    /// Input positions after this batch.
+    /// Input positions after this batch; those of inputs that are not named stay as they were.
     pub positions: Vec<Position>,
-    /// Changelog position after this batch.
+    /// Changelog position after this batch; `None` leaves it as it was.
     pub changelog: Option<NextOffset>,
-    /// Wall time of the write in ms, for the check against `delete.retention.ms`.
+    /// Wall time up to which the store is known to have seen every deletion, for the check against `delete.retention.ms`: now,
+    /// after a commit or at the end of a restore; in the middle of a restore what it was before.
     pub written_at: Timestamp,
 }
 
@@ -101,12 +107,14 @@ pub trait Store: Send {
     /// When the disk fails.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Profiles whose earliest timer is due at or before `until`, in order of (due, key), at most `limit`.
+    /// Profiles whose earliest timer is due at or before `until`, in order of (due, key), at most `limit`; only those that
+    /// come after `after` in that order, so that a reader goes on where it stopped.
     ///
     /// # Errors
     /// When the disk fails.
     fn due(
         &self,
+        after: Option<&(Timestamp, ProfileKey)>,
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<(Timestamp, ProfileKey)>, StoreError>;
