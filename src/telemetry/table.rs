@@ -195,4 +195,48 @@ mod tests {
             }
         }
     }
+
+    const DASHBOARD: &str = include_str!("../../deploy/dashboards/tidegate.json");
+    const RULES: &str = include_str!("../../deploy/alerts/tidegate.rules.yaml");
+    const RULE_TESTS: &str = include_str!("../../deploy/alerts/tidegate.test.yaml");
+
+    /// Words that look like one of our metrics, as declared (without the suffixes of a histogram's series).
+    fn metrics_named_in(text: &str) -> Vec<&str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("tidegate_"))
+            .map(|word| {
+                ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| word.strip_suffix(suffix))
+                    .unwrap_or(word)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn dashboard_and_alerts_name_only_metrics_that_exist() {
+        for text in [DASHBOARD, RULES, RULE_TESTS] {
+            let names = metrics_named_in(text);
+            assert!(!names.is_empty());
+            for name in names {
+                assert!(METRICS.iter().any(|metric| metric.name == name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_is_on_the_dashboard_and_every_alert_has_a_test() {
+        let shown = metrics_named_in(DASHBOARD);
+        for metric in METRICS {
+            assert!(shown.contains(&metric.name), "{}", metric.name);
+        }
+        for line in RULES.lines() {
+            if let Some(alert) = line.trim().strip_prefix("- alert: ") {
+                assert!(
+                    RULE_TESTS.contains(&format!("alertname: {alert}")),
+                    "{alert}"
+                );
+            }
+        }
+    }
 }
