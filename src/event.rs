@@ -7,6 +7,19 @@ use std::sync::Arc;
 
 use crate::value::{Money, ProfileKey, Timestamp};
 
+mod check;
+pub mod currency;
+pub mod decode;
+mod fields;
+pub mod json;
+mod person;
+pub mod refusal;
+mod wire;
+
+pub use currency::{Currencies, Rate};
+pub use decode::{DecodeContext, DecodeRules, Limits};
+pub use refusal::{DecodeError, Refusal, Stage, check_key};
+
 /// Where a record stands in the log. It goes into a decision's `cause`; never into a decision id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -565,3 +578,6 @@ pub struct SendRequest {
     /// Handed through, as compact JSON.
     pub context: Option<String>,
 }
+
+#[cfg(test)]
+mod examples;
