@@ -9,7 +9,7 @@ from harness import feed, generate, shop
 
 def test_a_marker_in_every_customer_field_never_shows_in_logs_metrics_or_errors(shared_broker, workspace):
     marker = f"cnry{secrets.token_hex(6)}"
-    shop_now = shop.Live(shared_broker, workspace, after="1s", log_filter="tidegate=trace,debug")
+    shop_now = shop.Live(shared_broker, workspace, after="1s", log="trace")
     printed = []
     made = list(generate.Shop(3, customers=300, events=4000, marker=marker).events(4000))
     with shop_now.read() as live:

@@ -42,7 +42,7 @@ class Scenario:
         self.topics = shop.input_topics(name)
         self.app = apps.Application(broker, Path(directory) / name, name, shop.settings(clock="records", partitions=partitions, **settings))
         topics.create(broker.address, self.topics.values(), partitions)
-        apps.command("topics", "--config", self.app.config(), "--apply")
+        apps.command("topics", "apply", "--config", self.app.config())
         apps.command("feed", "--config", self.app.config(), "--events", events, "--until", self.UNTIL)
         self.inputs = [*self.topics.values(), f"{name}-events"]
         self.channels = shop.channel_topics(name)
