@@ -99,11 +99,13 @@ pub enum TaskState {
         /// Since when.
         since: Timestamp,
     },
+    /// Too many dead letters in a row: it stopped reading, its offsets stay, a person must look.
+    Poisoned,
 }
 
 impl TaskState {
     /// Every name, in the order of a task's life.
-    pub const NAMES: [&'static str; 3] = ["restoring", "running", "behind"];
+    pub const NAMES: [&'static str; 4] = ["restoring", "running", "behind", "poisoned"];
 
     /// As label and in `/status`.
     #[must_use]
@@ -112,6 +114,7 @@ impl TaskState {
             Self::Restoring { .. } => "restoring",
             Self::Running => "running",
             Self::Behind { .. } => "behind",
+            Self::Poisoned => "poisoned",
         }
     }
 }
@@ -135,6 +138,13 @@ pub enum NotReady {
         partition: i32,
         /// Changelog records still to be read.
         remaining: u64,
+    },
+    /// A task stopped reading because of too many dead letters.
+    Poisoned {
+        /// Which.
+        worker: u16,
+        /// Which.
+        partition: i32,
     },
     /// The disk refuses.
     StoreNotWritable {
@@ -194,6 +204,7 @@ impl Status {
                         partition,
                         remaining,
                     }),
+                    TaskState::Poisoned => reasons.push(NotReady::Poisoned { worker, partition }),
                     TaskState::Running | TaskState::Behind { .. } => {}
                 }
             }

@@ -125,7 +125,7 @@ metrics! {
     consumer_lag_seconds: Gauge "consumer_lag_seconds", "seconds", ["partition"],
         "Age of the last record read while there are more; 0 when the inputs are drained.";
     tasks: Gauge "tasks", "tasks", ["worker", "state"],
-        "Tasks by state: restoring, running, or behind.";
+        "Tasks by state: restoring, running, behind, or poisoned.";
     held: Gauge "hand_overs_held_seconds", "seconds", ["partition"],
         "For how long this task has handed nothing over because an input was not read to its end.";
     restore_records: Counter "restore_records_total", "records", [],
@@ -134,6 +134,8 @@ metrics! {
         "Changelog records still to be read before this task runs.";
     restore_duration: Histogram "restore_duration_seconds", "seconds", [],
         "From the assignment of a task until it ran.";
+    stores_rebuilt: Counter "stores_rebuilt_total", "stores", ["why"],
+        "Stores that could not be used and were built anew from the changelog.";
     state_bytes: Gauge "state_bytes", "bytes", ["partition"],
         "Size of the task's store on disk.";
     state_read_only: Gauge "state_read_only", "0 or 1", ["partition"],

@@ -339,6 +339,20 @@ impl WorkerTelemetry {
         self.set_state(partition, TaskState::Running);
     }
 
+    /// This task stopped reading: too many dead letters in a row.
+    pub fn poisoned(&self, partition: i32) {
+        self.set_state(partition, TaskState::Poisoned);
+    }
+
+    /// A task's store could not be used and is built anew from the changelog; `why` is of a closed set.
+    pub fn rebuilt(&self, why: &'static str) {
+        self.telemetry
+            .families
+            .stores_rebuilt
+            .with_label_values(&[why])
+            .inc();
+    }
+
     /// What a task says of itself, about once a second.
     pub fn task(&self, report: &TaskReport<'_>) {
         let families = &self.telemetry.families;
@@ -365,7 +379,9 @@ impl WorkerTelemetry {
         set(&families.clock_skew, skew.as_secs_f64());
         let held = match report.state {
             TaskState::Behind { since } => seconds(report.now.since(since)),
-            TaskState::Restoring { .. } | TaskState::Running => Duration::ZERO,
+            TaskState::Restoring { .. } | TaskState::Running | TaskState::Poisoned => {
+                Duration::ZERO
+            }
         };
         set(&families.held, held.as_secs_f64());
         if let Some(bytes) = report.state_bytes {
