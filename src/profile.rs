@@ -6,7 +6,36 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::event::{Body, Event, EventType};
+use crate::policy::Policy;
 use crate::value::{ProfileKey, Timestamp};
+
+pub mod activity;
+pub mod blocks;
+pub mod carts;
+pub mod chunks;
+mod codec;
+pub mod contacts;
+mod fold;
+pub mod history;
+pub mod journal;
+pub mod limits;
+pub mod orders;
+pub mod person;
+pub mod reach;
+pub mod running;
+mod view;
+
+pub use activity::Activity;
+pub use blocks::{Block, BlockOn, Blocks};
+pub use carts::{Cart, Carts, Item};
+pub use contacts::{Contact, Contacts};
+pub use history::History;
+pub use journal::Journal;
+pub use orders::{OrderNews, OrderRecord, OrderState, Orders};
+pub use person::Person;
+pub use reach::Reach;
+pub use running::Running;
 
 /// The parts that a profile is stored in. Numbers are part of the stored key: append only, never reuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,10 +103,12 @@ impl SectionId {
 }
 
 /// A part of the profile that knows whether it changed since it was last taken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Section<T> {
     value: T,
     changed: bool,
+    /// The store holds a value of it, so that its end must be told.
+    stored: bool,
 }
 
 impl<T> Section<T> {
@@ -86,6 +117,7 @@ impl<T> Section<T> {
         Self {
             value,
             changed: false,
+            stored: true,
         }
     }
     /// Whether it changed; forgets it.
@@ -93,6 +125,14 @@ impl<T> Section<T> {
         std::mem::replace(&mut self.changed, false)
     }
 }
+
+impl<T: PartialEq> PartialEq for Section<T> {
+    /// Equal in content; what is still to be written does not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+impl<T: Eq> Eq for Section<T> {}
 
 impl<T> Deref for Section<T> {
     type Target = T;
@@ -126,16 +166,58 @@ pub struct SectionError {
 }
 
 /// One customer.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Profile {
     key: ProfileKey,
+    /// Who they are.
+    pub person: Section<Person>,
+    /// How they can be reached, what they allow.
+    pub reach: Section<Reach>,
+    /// What every event touches.
+    pub activity: Section<Activity>,
+    /// Dedup keys and views.
+    pub journal: Journal,
+    /// Open carts.
+    pub carts: Section<Carts>,
+    /// Orders.
+    pub orders: Orders,
+    /// Running instances and pending requests.
+    pub running: Section<Running>,
+    /// Contacts handed over.
+    pub contacts: Contacts,
+    /// When flows last spoke.
+    pub history: Section<History>,
+    blocks: Section<Blocks>,
+    blocks_changed: bool,
+}
+
+impl std::fmt::Debug for Profile {
+    /// Never the content: a profile is personal data and debug output ends up in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Profile")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Profile {
     /// A customer of whom nothing is known.
     #[must_use]
     pub fn new(key: ProfileKey) -> Self {
-        Self { key }
+        Self {
+            key,
+            person: Section::default(),
+            reach: Section::default(),
+            activity: Section::default(),
+            journal: Journal::default(),
+            carts: Section::default(),
+            orders: Orders::default(),
+            running: Section::default(),
+            contacts: Contacts::default(),
+            history: Section::default(),
+            blocks: Section::default(),
+            blocks_changed: false,
+        }
     }
 
     /// Whose profile this is.
@@ -144,36 +226,67 @@ impl Profile {
         &self.key
     }
 
-    /// Puts a stored section back. Sections may come in any order; each at most once per chunk.
-    ///
-    /// # Errors
-    /// When the bytes are not what [`Self::take_changes`] wrote.
-    pub fn put_section(
-        &mut self,
-        section: SectionId,
-        chunk: u8,
-        value: &[u8],
-    ) -> Result<(), SectionError> {
-        Err(SectionError {
-            section,
-            chunk,
-            version: value.first().copied(),
-            source: None,
-        })
-    }
-
-    /// Hands out each section that changed since the last call, encoded; `None` where a chunk or section became empty and is to be deleted.
-    pub fn take_changes(&mut self, _each: &mut dyn FnMut(SectionId, u8, Option<&[u8]>)) {}
-
     /// When the earliest of this profile's timers is due (TM-2: the index holds exactly this instant for this profile).
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        None
+        self.running.earliest().map(|(due, _)| due)
     }
 
-    /// Reads the earliest due time out of a stored [`SectionId::Running`] value without decoding the rest (for restore).
+    /// The suppressions that hold at `now`, oldest first: what `<app>-blocks` says of this profile.
+    pub fn blocks(&self, now: Timestamp) -> impl Iterator<Item = &Block> {
+        self.blocks
+            .blocks
+            .iter()
+            .filter(move |block| block.is_live(now))
+    }
+
+    /// Whether suppressions began or ended since the last call; forgets it.
+    pub const fn take_blocks_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.blocks_changed, false)
+    }
+
+    /// Adds a suppression; what is over is forgotten, and beyond the limit what ends first.
+    pub(crate) fn push_block(&mut self, block: Block, now: Timestamp) {
+        self.blocks_changed = true;
+        let blocks = &mut self.blocks.blocks;
+        blocks.retain(|block| block.is_live(now));
+        if blocks.len() >= limits::BLOCKS {
+            let first = blocks
+                .iter()
+                .enumerate()
+                .filter(|(_, block)| block.until.is_some())
+                .min_by_key(|(_, block)| block.until)
+                .map_or(0, |(index, _)| index);
+            blocks.remove(first);
+        }
+        blocks.push(block);
+    }
+
+    /// Takes out the live suppressions that `which` names.
+    pub(crate) fn take_blocks(
+        &mut self,
+        now: Timestamp,
+        which: impl Fn(&Block) -> bool,
+    ) -> Vec<Block> {
+        if !self.blocks(now).any(&which) {
+            return Vec::new();
+        }
+        self.blocks_changed = true;
+        let (taken, kept) = std::mem::take(&mut self.blocks.blocks)
+            .into_iter()
+            .partition(|block| block.is_live(now) && which(block));
+        self.blocks.blocks = kept;
+        taken
+    }
+
+    /// The visitor id to state beside the customer: the profile's own, else the one seen last.
     #[must_use]
-    pub fn due_of_stored(_running_value: &[u8]) -> Option<Timestamp> {
-        None
+    pub fn anonymous_id(&self) -> Option<&str> {
+        self.key.anonymous_id().or_else(|| {
+            self.person
+                .anonymous_id
+                .as_ref()
+                .map(|known| known.value.as_str())
+        })
     }
 }

@@ -1,0 +1,222 @@
+//! Contacts handed over: what became of them, and what caps count.
+//!
+//! ```text
+//! handed ─ accepted ─ sent ─ delivered ─ opened ─ clicked        a slot in the caps is taken at "handed"
+//!    │         │        └─ bounced, failed
+//!    └─────────┴─ cancelled, failed, expired, dropped            "cancelled", "failed", "expired" give the slot back;
+//!                                                                a late "sent" takes it again
+//! ```
+
+use minicbor::{Decode, Encode};
+
+use super::chunks::Chunks;
+use super::limits;
+use crate::decision::DecisionId;
+use crate::event::EventType;
+use crate::flow::Class;
+use crate::value::Timestamp;
+
+/// One trigger that left (or, for the control group, would have).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Contact {
+    /// Its decision.
+    #[n(0)]
+    pub id: DecisionId,
+    /// The flow; `None` for a request.
+    #[n(1)]
+    pub flow: Option<String>,
+    /// The flow's version.
+    #[n(2)]
+    pub flow_version: Option<String>,
+    /// The instance key, or the request id.
+    #[n(3)]
+    pub instance: String,
+    /// Counted from 1.
+    #[n(4)]
+    pub step: u32,
+    /// How many steps the flow has.
+    #[n(5)]
+    pub steps: u32,
+    /// Which channel.
+    #[n(6)]
+    pub channel: String,
+    /// Of the message.
+    #[n(7)]
+    pub class: Class,
+    /// Of the message.
+    #[n(8)]
+    pub template: String,
+    /// Consent list.
+    #[n(9)]
+    pub list: Option<String>,
+    /// Offer id.
+    #[n(10)]
+    pub offer: Option<String>,
+    /// Counts against the discount cap.
+    #[cbor(n(11), default)]
+    pub discount: bool,
+    /// Of the flow.
+    #[cbor(n(12), default)]
+    pub priority: u32,
+    /// The task's clock at hand-over.
+    #[n(13)]
+    pub handed_at: Timestamp,
+    /// The sender remembers the id until then.
+    #[n(14)]
+    pub expires_at: Timestamp,
+    /// The control group's: nothing left, the slot is virtual.
+    #[cbor(n(15), default)]
+    pub observed: bool,
+    /// The slot in the caps came back.
+    #[cbor(n(16), default)]
+    pub freed: bool,
+    /// We sent a `cancel` for it.
+    #[cbor(n(17), default)]
+    pub recalled: bool,
+    /// Durable at the sender.
+    #[n(18)]
+    pub accepted_at: Option<Timestamp>,
+    /// Left the sender.
+    #[n(19)]
+    pub sent_at: Option<Timestamp>,
+    /// Arrived.
+    #[n(20)]
+    pub delivered_at: Option<Timestamp>,
+    /// Opened by a human.
+    #[n(21)]
+    pub opened_at: Option<Timestamp>,
+    /// Clicked (or answered) by a human.
+    #[n(22)]
+    pub clicked_at: Option<Timestamp>,
+    /// Bounced, failed, dropped, expired or cancelled.
+    #[n(23)]
+    pub failed_at: Option<Timestamp>,
+    /// Key under which it was sent: its cancel goes the same way.
+    #[n(24)]
+    pub route: String,
+    /// Latest moment at which the sender may send it.
+    #[n(25)]
+    pub send_by: Timestamp,
+}
+
+impl Contact {
+    /// Handed over, not recalled, and by all that is known still with the sender: a cancel can still reach it.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        !self.observed && !self.recalled && self.failed_at.is_none() && !self.was_sent()
+    }
+
+    /// Did it leave the sender? Any later receipt says so too.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        self.sent_at.is_some()
+            || self.delivered_at.is_some()
+            || self.opened_at.is_some()
+            || self.clicked_at.is_some()
+    }
+
+    /// One word for what became of it.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        if self.observed {
+            "observed"
+        } else if self.clicked_at.is_some() {
+            "clicked"
+        } else if self.opened_at.is_some() {
+            "opened"
+        } else if self.failed_at.is_some() {
+            if self.recalled { "cancelled" } else { "failed" }
+        } else if self.delivered_at.is_some() {
+            "delivered"
+        } else if self.sent_at.is_some() {
+            "sent"
+        } else if self.recalled {
+            "recalled"
+        } else if self.accepted_at.is_some() {
+            "accepted"
+        } else {
+            "handed"
+        }
+    }
+
+    /// Folds a receipt of effective time `at`; a machine's opens and clicks count as delivered only.
+    pub(crate) fn receive(&mut self, kind: EventType, machine: bool, at: Timestamp) {
+        let first =
+            |time: &mut Option<Timestamp>| *time = Some(time.map_or(at, |known| known.min(at)));
+        if kind == EventType::Accepted {
+            first(&mut self.accepted_at);
+        } else if kind == EventType::Sent {
+            first(&mut self.sent_at);
+            self.freed = false;
+        } else if kind == EventType::Delivered {
+            first(&mut self.delivered_at);
+        } else if kind == EventType::Opened {
+            first(if machine {
+                &mut self.delivered_at
+            } else {
+                &mut self.opened_at
+            });
+        } else if matches!(
+            kind,
+            EventType::Clicked | EventType::Replied | EventType::Acted
+        ) {
+            first(if machine {
+                &mut self.delivered_at
+            } else {
+                &mut self.clicked_at
+            });
+        } else if matches!(kind, EventType::Bounced | EventType::Dropped) {
+            first(&mut self.failed_at);
+        } else if matches!(
+            kind,
+            EventType::Failed | EventType::Expired | EventType::Cancelled
+        ) {
+            first(&mut self.failed_at);
+            self.freed = true;
+        }
+    }
+}
+
+/// All contacts remembered, one per chunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contacts {
+    pub(super) parts: Chunks<Contact>,
+}
+
+impl Contacts {
+    /// Every contact, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Contact> {
+        self.parts.iter().map(|(_, contact)| contact)
+    }
+    /// One by its decision.
+    #[must_use]
+    pub fn get(&self, id: DecisionId) -> Option<&Contact> {
+        self.iter().find(|contact| contact.id == id)
+    }
+    /// One by its decision, to be changed.
+    pub(crate) fn get_mut(&mut self, id: DecisionId) -> Option<&mut Contact> {
+        let (chunk, _) = self.parts.iter().find(|(_, contact)| contact.id == id)?;
+        self.parts.get_mut(chunk)
+    }
+    /// Remembers one more; forgets what is too old, and the oldest when there is no room.
+    pub(crate) fn push(&mut self, contact: Contact) {
+        let oldest = contact.handed_at.minus(limits::CONTACT_AGE);
+        let gone: Vec<u8> = self
+            .parts
+            .iter()
+            .filter(|(_, known)| known.handed_at < oldest)
+            .map(|(chunk, _)| chunk)
+            .collect();
+        for chunk in gone {
+            self.parts.remove(chunk);
+        }
+        let chunk = self.parts.free(0, limits::CONTACTS).or_else(|| {
+            self.parts
+                .iter()
+                .min_by_key(|(_, known)| known.handed_at)
+                .map(|(chunk, _)| chunk)
+        });
+        self.parts.put(chunk.unwrap_or_default(), contact);
+    }
+}

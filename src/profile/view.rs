@@ -1,0 +1,1 @@
+//! The whole profile as JSON, for `state get` and `replay --profiles`.
