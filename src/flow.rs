@@ -13,6 +13,7 @@ use crate::value::Span;
 
 pub mod compile;
 pub mod condition;
+pub mod problem;
 pub mod spec;
 
 pub use condition::Condition;

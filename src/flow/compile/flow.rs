@@ -1,0 +1,685 @@
+//! One flow: each key checked for its meaning.
+
+use std::sync::Arc;
+
+use super::{MAX_EXITS, MAX_STEPS, Surroundings, word};
+use crate::decision::Reason;
+use crate::event::EventType;
+use crate::flow::condition::Setting;
+use crate::flow::problem::{At, Place, Problems, did_you_mean};
+use crate::flow::spec::{ExitSpec, FlowSpec, OfferSpec, ReenterSpec, StepSpec};
+use crate::flow::{
+    Class, Condition, Enter, Exit, Flow, InstanceKey, OfferTemplate, OnCap, Reenter, Relevance,
+    Step, Success,
+};
+use crate::value::Span;
+
+/// Between the extremes of what is written for flows.
+const DEFAULT_PRIORITY: u32 = 50;
+const MAX_PRIORITY: u32 = 1_000;
+/// Long enough for any cascade of the shipped kind; a flow that means longer says so.
+const DEFAULT_EXPIRES: Span = Span::from_days(7);
+/// product.md §5.6: the nightly batch of offline receipts starts nothing.
+const DEFAULT_MAX_AGE: Span = Span::from_days(1);
+/// product.md §7: cascade 24 h.
+const DEFAULT_WITHIN: Span = Span::from_hours(24);
+/// Half a year: what other journey builders allow too.
+const LONGEST: Span = Span::from_days(182);
+const SHORTEST_WITHIN: Span = Span::from_minutes(1);
+/// Re-entry may be rarer than any instance lives.
+const LONGEST_REENTER: Span = Span::from_days(730);
+const MAX_NAME: usize = 64;
+const MAX_TEMPLATE: usize = 128;
+
+/// Checks a flow of the right shape; `None` (and a problem added) when something in it means nothing.
+pub(super) fn compile(
+    spec: &FlowSpec,
+    surroundings: &Surroundings<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<Flow> {
+    let mut check = Check {
+        surroundings,
+        problems,
+    };
+    let name = check.name("flow", &spec.flow);
+    let class = check.class(&spec.class);
+    let list = check.list(spec, class);
+    let reason = match &spec.reason {
+        Some(reason) => check.name("reason", reason),
+        None => name.clone(),
+    };
+    let group = spec
+        .exclusive_group
+        .as_ref()
+        .map(|group| check.name("exclusive_group", group));
+    let priority = check.priority(spec.priority.as_ref());
+    let instance = check.instance(spec.instance.as_ref());
+    let enter = check.enter(spec, instance);
+    let after = check.span_or("after", spec.after.as_ref(), Span::ZERO, LONGEST);
+    let exits = check.exits(&spec.exit);
+    let reenter = check.reenter(spec.reenter.as_ref());
+    let expires = check.span_or("expires", spec.expires.as_ref(), DEFAULT_EXPIRES, LONGEST);
+    let max_age = check.span_or("max_age", spec.max_age.as_ref(), DEFAULT_MAX_AGE, LONGEST);
+    let holdout = check.holdout(spec.holdout.as_ref());
+    let offer = spec
+        .offer
+        .as_ref()
+        .map(|offer| check.offer(offer, instance));
+    let steps = check.steps(spec);
+    if let (Some(after), Some(expires), Some(steps)) = (after, expires, &steps) {
+        check.time_for_steps(spec, after, expires, steps);
+    }
+    // The canonical form is what the version is made of and what is kept: a comment or a test makes no new version.
+    let text = match spec.canonical() {
+        Ok(text) => text,
+        Err(error) => {
+            check.problems.add(
+                spec.place(),
+                format!("the flow cannot be written: {error}"),
+                "",
+            );
+            return None;
+        }
+    };
+    let version = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
+    Some(Flow {
+        name: name?,
+        version: version.into(),
+        text: text.into(),
+        class: class?,
+        list: list?,
+        reason: reason?,
+        priority: priority?,
+        exclusive_group: transpose(group)?,
+        instance: instance?,
+        enter: enter?,
+        after: after?,
+        exits: exits?,
+        reenter: reenter?,
+        expires: expires?,
+        max_age: max_age?,
+        holdout: holdout?,
+        offer: transpose(offer)?,
+        steps: steps?,
+    })
+}
+
+/// Not written is fine; written badly is not.
+fn transpose<T>(part: Option<Option<T>>) -> Option<Option<T>> {
+    match part {
+        None => Some(None),
+        Some(part) => part.map(Some),
+    }
+}
+
+struct Check<'a, 'p> {
+    surroundings: &'a Surroundings<'a>,
+    problems: &'a mut Problems<'p>,
+}
+
+impl Check<'_, '_> {
+    fn bad<T>(
+        &mut self,
+        place: Place,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Option<T> {
+        self.problems.add(place, message, remedy);
+        None
+    }
+
+    /// A name that becomes a label, a key or a scope: lower case, digits, `_` and `-`.
+    fn name(&mut self, key: &str, written: &At<String>) -> Option<Arc<str>> {
+        let fits = written.value.len() <= MAX_NAME
+            && written.value.starts_with(|c: char| c.is_ascii_lowercase())
+            && written
+                .value
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+        if fits {
+            return Some(written.value.as_str().into());
+        }
+        self.bad(
+            written.place,
+            format!("`{key}` is a name, `{}` is none", written.value),
+            format!("lower-case letters, digits, `_` and `-`, a letter first, at most {MAX_NAME}"),
+        )
+    }
+
+    fn class(&mut self, written: &At<String>) -> Option<Class> {
+        let known = [Class::Marketing, Class::Service, Class::Transactional].map(Class::name);
+        word("class", written, Class::parse, known, self.problems)
+    }
+
+    fn list(&mut self, spec: &FlowSpec, class: Option<Class>) -> Option<Option<Arc<str>>> {
+        match (&spec.list, class) {
+            (Some(list), _) => self.name("list", list).map(Some),
+            (None, Some(Class::Marketing | Class::Service)) => self.bad(
+                spec.class.place,
+                format!("a {} flow has no `list`", spec.class.value),
+                "consent is given per list: name the one that this flow needs, as `list: offers`",
+            ),
+            (None, Some(Class::Transactional) | None) => Some(None),
+        }
+    }
+
+    fn priority(&mut self, written: Option<&At<i64>>) -> Option<u32> {
+        let Some(written) = written else {
+            return Some(DEFAULT_PRIORITY);
+        };
+        match u32::try_from(written.value) {
+            Ok(priority) if priority <= MAX_PRIORITY => Some(priority),
+            _ => self.bad(
+                written.place,
+                format!("`priority` {} is out of range", written.value),
+                format!("from 0 to {MAX_PRIORITY}; higher wins"),
+            ),
+        }
+    }
+
+    fn instance(&mut self, written: Option<&At<String>>) -> Option<InstanceKey> {
+        let Some(written) = written else {
+            return Some(InstanceKey::Customer);
+        };
+        let known = [
+            InstanceKey::Cart,
+            InstanceKey::Order,
+            InstanceKey::Product,
+            InstanceKey::Customer,
+        ];
+        word(
+            "instance key",
+            written,
+            |name| known.into_iter().find(|key| key_name(*key) == name),
+            known.map(key_name),
+            self.problems,
+        )
+    }
+
+    fn span(&mut self, key: &str, written: &At<String>, longest: Span) -> Option<Span> {
+        match written.value.parse::<Span>() {
+            Ok(span) if span <= longest => Some(span),
+            Ok(_) => self.bad(
+                written.place,
+                format!("`{key}` is longer than {longest}"),
+                "",
+            ),
+            Err(error) => self.bad(written.place, format!("`{key}`: {error}"), ""),
+        }
+    }
+
+    fn span_or(
+        &mut self,
+        key: &str,
+        written: Option<&At<String>>,
+        default: Span,
+        longest: Span,
+    ) -> Option<Span> {
+        match written {
+            None => Some(default),
+            Some(written) => self.span(key, written, longest),
+        }
+    }
+
+    fn events(&mut self, written: &[At<String>]) -> Option<Vec<EventType>> {
+        let names = || EventType::ALL.iter().map(|event| event.name());
+        let mut events = Vec::with_capacity(written.len());
+        let mut whole = true;
+        for name in written {
+            match word("event", name, EventType::parse, names(), self.problems) {
+                Some(event) if events.contains(&event) => {
+                    whole = false;
+                    self.bad::<()>(
+                        name.place,
+                        format!("`{}` stands here twice", event.name()),
+                        "",
+                    );
+                }
+                Some(event) => events.push(event),
+                None => whole = false,
+            }
+        }
+        whole.then_some(events)
+    }
+
+    fn condition(
+        &mut self,
+        written: Option<&At<String>>,
+        events: Option<&[EventType]>,
+    ) -> Option<Option<Condition>> {
+        let Some(written) = written else {
+            return Some(None);
+        };
+        let setting = Setting {
+            events,
+            currency_digits: self.surroundings.currency_digits,
+        };
+        match Condition::compile(&written.value, &setting) {
+            Ok(condition) => Some(Some(condition)),
+            Err(faults) => {
+                for fault in faults {
+                    let place =
+                        self.problems
+                            .within(written.place, &written.value, fault.start, fault.end);
+                    self.problems.add(place, fault.message, fault.remedy);
+                }
+                None
+            }
+        }
+    }
+
+    fn enter(&mut self, spec: &FlowSpec, instance: Option<InstanceKey>) -> Option<Enter> {
+        let events = self.events(&spec.enter.events);
+        let mut whole = true;
+        for (event, written) in events.iter().flatten().zip(&spec.enter.events) {
+            if matches!(
+                event,
+                EventType::Merged | EventType::Erased | EventType::SendRequested
+            ) {
+                whole = false;
+                self.bad::<()>(
+                    written.place,
+                    format!("`{}` begins no flow", event.name()),
+                    "",
+                );
+            } else if let Some(key) = instance
+                && !carries(*event, key)
+            {
+                whole = false;
+                self.bad::<()>(
+                    written.place,
+                    format!(
+                        "`{}` names no {}, which tells the instances of this flow apart",
+                        event.name(),
+                        key_name(key)
+                    ),
+                    "choose another `instance`, or leave the event out",
+                );
+            }
+        }
+        let events = events?;
+        let when = self.condition(spec.enter.when.as_ref(), Some(&events))?;
+        whole.then_some(Enter { events, when })
+    }
+
+    fn exits(&mut self, written: &[ExitSpec]) -> Option<Vec<Exit>> {
+        if written.len() > MAX_EXITS {
+            let place = written
+                .iter()
+                .find_map(|exit| exit.events.first())
+                .map_or_else(Place::default, |event| event.place);
+            return self.bad(
+                place,
+                format!("{} exit rules are more than {MAX_EXITS}", written.len()),
+                "",
+            );
+        }
+        let exits: Vec<_> = written.iter().map(|exit| self.exit(exit)).collect();
+        exits.into_iter().collect()
+    }
+
+    fn exit(&mut self, written: &ExitSpec) -> Option<Exit> {
+        let events = self.events(&written.events);
+        let relevant = match &written.relevant {
+            None => Some(None),
+            Some(relevant) => word(
+                "relevance",
+                relevant,
+                relevance,
+                ["cart", "product", "category", "any"],
+                self.problems,
+            )
+            .map(Some),
+        };
+        let reason = match &written.reason {
+            None if written.relevant.is_some() => Some(Reason::PurchasedRelevant),
+            None => Some(Reason::ExitEvent),
+            Some(reason) => word(
+                "reason",
+                reason,
+                Reason::parse,
+                Reason::ALL.iter().map(|reason| reason.name()),
+                self.problems,
+            ),
+        };
+        let events = events?;
+        let when = self.condition(written.when.as_ref(), Some(&events));
+        if let Some(relevant) = &written.relevant {
+            for event in &events {
+                if !matches!(event, EventType::OrderCompleted | EventType::OrderUpdated) {
+                    self.bad::<()>(
+                        relevant.place,
+                        format!(
+                            "`relevant` asks what was bought, and `{}` is no purchase",
+                            event.name()
+                        ),
+                        "give that event an exit rule of its own",
+                    );
+                }
+            }
+        }
+        Some(Exit {
+            events,
+            when: when?,
+            relevant: relevant?,
+            reason: reason?,
+        })
+    }
+
+    fn reenter(&mut self, written: Option<&ReenterSpec>) -> Option<Reenter> {
+        match written {
+            None => Some(Reenter::Never),
+            Some(ReenterSpec::Word(written)) => match written.value.as_str() {
+                "never" => Some(Reenter::Never),
+                "always" => Some(Reenter::Always),
+                other => self.bad(
+                    written.place,
+                    format!("unknown re-entry rule `{other}`"),
+                    "`never`, `always`, or `{ after: 14d, per: customer }`",
+                ),
+            },
+            Some(ReenterSpec::After { after, per }) => {
+                let per_customer = match per {
+                    None => Some(false),
+                    Some(per) => word(
+                        "re-entry scope",
+                        per,
+                        |name| match name {
+                            "instance" => Some(false),
+                            "customer" => Some(true),
+                            _ => None,
+                        },
+                        ["instance", "customer"],
+                        self.problems,
+                    ),
+                };
+                let span = self.span("reenter", after, LONGEST_REENTER);
+                Some(Reenter::After {
+                    span: span?,
+                    per_customer: per_customer?,
+                })
+            }
+        }
+    }
+
+    /// In hundredths of a percent.
+    fn holdout(&mut self, written: Option<&At<String>>) -> Option<u32> {
+        let Some(written) = written else {
+            return Some(0);
+        };
+        match percent(&written.value) {
+            Some(share) if share <= 10_000 => Some(share),
+            _ => self.bad(
+                written.place,
+                format!(
+                    "`holdout` is a share from 0% to 100%, `{}` is none",
+                    written.value
+                ),
+                "such as 5% or 2.5%",
+            ),
+        }
+    }
+
+    fn offer(
+        &mut self,
+        written: &OfferSpec,
+        instance: Option<InstanceKey>,
+    ) -> Option<OfferTemplate> {
+        let mut known = vec!["customer_id", "instance"];
+        known.extend(
+            instance
+                .filter(|key| *key != InstanceKey::Customer)
+                .map(key_name),
+        );
+        let mut rest = written.id.value.as_str();
+        let mut whole = true;
+        while let Some((_, after)) = rest.split_once("${") {
+            let Some((name, after)) = after.split_once('}') else {
+                return self.bad(written.id.place, "`${` without `}`", "");
+            };
+            if !known.contains(&name) {
+                whole = false;
+                self.bad::<()>(
+                    written.id.place,
+                    format!("`${{{name}}}` cannot be filled in"),
+                    format!(
+                        "this flow knows {}",
+                        known
+                            .iter()
+                            .map(|name| format!("${{{name}}}"))
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                );
+            }
+            rest = after;
+        }
+        whole.then(|| OfferTemplate {
+            id: written.id.value.as_str().into(),
+            discount: written.discount.as_ref().is_some_and(|at| at.value),
+        })
+    }
+
+    fn steps(&mut self, spec: &FlowSpec) -> Option<Vec<Step>> {
+        if let Some(step) = spec.steps.get(MAX_STEPS) {
+            return self.bad(
+                step.channel.place,
+                format!("{} steps are more than {MAX_STEPS}", spec.steps.len()),
+                "",
+            );
+        }
+        let steps: Vec<_> = spec.steps.iter().map(|step| self.step(step)).collect();
+        steps.into_iter().collect()
+    }
+
+    fn step(&mut self, written: &StepSpec) -> Option<Step> {
+        let channel = self.channel(written);
+        let template = self.template(&written.template);
+        let success = match &written.success {
+            None => Some(None),
+            Some(success) => self.success(written, success).map(Some),
+        };
+        let on_cap = match &written.on_cap {
+            None => Some(OnCap::Defer),
+            Some(on_cap) => word(
+                "answer to a cap",
+                on_cap,
+                |name| match name {
+                    "defer" => Some(OnCap::Defer),
+                    "drop" => Some(OnCap::Drop),
+                    "replace" => Some(OnCap::Replace),
+                    _ => None,
+                },
+                ["defer", "drop", "replace"],
+                self.problems,
+            ),
+        };
+        let within = self.span_or("within", written.within.as_ref(), DEFAULT_WITHIN, LONGEST);
+        if let (Some(within), Some(written)) = (within, &written.within)
+            && within < SHORTEST_WITHIN
+        {
+            return self.bad(
+                written.place,
+                format!("`within` is shorter than {SHORTEST_WITHIN}"),
+                "a receipt takes longer than that",
+            );
+        }
+        let when = self.condition(written.when.as_ref(), None);
+        Some(Step {
+            channel: channel?,
+            template: template?,
+            when: when?,
+            success: success?,
+            within: within?,
+            on_cap: on_cap?,
+        })
+    }
+
+    fn channel(&mut self, written: &StepSpec) -> Option<Arc<str>> {
+        let name = &written.channel;
+        if let Some((channel, _)) = self
+            .surroundings
+            .channels
+            .get_key_value(name.value.as_str())
+        {
+            return Some(channel.clone());
+        }
+        let known = self.surroundings.channels.keys().map(|channel| &**channel);
+        let remedy = did_you_mean(&name.value, known);
+        self.bad(
+            name.place,
+            format!("the configuration has no channel `{}`", name.value),
+            remedy,
+        )
+    }
+
+    fn template(&mut self, written: &At<String>) -> Option<Arc<str>> {
+        if written.value.len() <= MAX_TEMPLATE
+            && !written
+                .value
+                .contains(|c: char| c.is_whitespace() || c.is_control())
+        {
+            return Some(written.value.as_str().into());
+        }
+        self.bad(
+            written.place,
+            "`template` is a name without spaces",
+            format!("at most {MAX_TEMPLATE} bytes"),
+        )
+    }
+
+    fn success(&mut self, step: &StepSpec, written: &At<String>) -> Option<Success> {
+        let success = word(
+            "success",
+            written,
+            |name| {
+                Some(match name {
+                    "delivered" => Success::Delivered,
+                    "opened" => Success::Opened,
+                    "clicked" => Success::Clicked,
+                    "visited" => Success::Visited,
+                    "converted" => Success::Converted,
+                    _ => return None,
+                })
+            },
+            ["delivered", "opened", "clicked", "visited", "converted"],
+            self.problems,
+        )?;
+        // Visits and purchases are seen in the shop, not told by the channel.
+        let receipt = match success {
+            Success::Delivered => EventType::Delivered,
+            Success::Opened => EventType::Opened,
+            Success::Clicked => EventType::Clicked,
+            Success::Visited | Success::Converted => return Some(success),
+        };
+        let Some(channel) = self.surroundings.channels.get(step.channel.value.as_str()) else {
+            return Some(success);
+        };
+        if channel.reports.contains(&receipt) {
+            return Some(success);
+        }
+        let reports: Vec<_> = channel.reports.iter().map(|event| event.name()).collect();
+        self.bad(
+            written.place,
+            format!(
+                "channel `{}` cannot report `{}`",
+                channel.name,
+                receipt.name()
+            ),
+            if reports.is_empty() {
+                "it reports nothing; `visited` and `converted` are seen in the shop".to_owned()
+            } else {
+                format!(
+                    "it reports {}; `visited` and `converted` are seen in the shop",
+                    reports.join(", ")
+                )
+            },
+        )
+    }
+
+    /// A step that begins only after the instance has ended is never taken.
+    fn time_for_steps(&mut self, spec: &FlowSpec, after: Span, expires: Span, steps: &[Step]) {
+        let mut begins = after.millis();
+        for (step, written) in steps.iter().zip(&spec.steps) {
+            if begins >= expires.millis() {
+                self.bad::<()>(
+                    written.channel.place,
+                    format!(
+                        "this step begins after {}, when the flow has expired ({expires})",
+                        Span::from_millis(begins)
+                    ),
+                    "make `expires` longer, or `after` and the `within` before it shorter",
+                );
+                return;
+            }
+            begins = begins.saturating_add(step.within.millis());
+        }
+    }
+}
+
+/// Name of an instance key, in flows and in offer ids.
+const fn key_name(key: InstanceKey) -> &'static str {
+    match key {
+        InstanceKey::Cart => "cart_id",
+        InstanceKey::Order => "order_id",
+        InstanceKey::Product => "product_id",
+        InstanceKey::Customer => "customer",
+    }
+}
+
+/// Does an event of this type say which cart, order or product it is about? (Without `cart_id` a cart event belongs to the default cart.)
+const fn carries(event: EventType, key: InstanceKey) -> bool {
+    match key {
+        InstanceKey::Customer => true,
+        InstanceKey::Cart => matches!(
+            event,
+            EventType::ProductAdded
+                | EventType::ProductRemoved
+                | EventType::CartViewed
+                | EventType::CartUpdated
+                | EventType::CheckoutStarted
+                | EventType::CheckoutStepCompleted
+                | EventType::CouponApplied
+        ),
+        InstanceKey::Order => matches!(
+            event,
+            EventType::OrderCompleted
+                | EventType::OrderUpdated
+                | EventType::OrderCancelled
+                | EventType::OrderRefunded
+                | EventType::OrderShipped
+                | EventType::OrderReady
+                | EventType::OrderDelivered
+        ),
+        InstanceKey::Product => matches!(
+            event,
+            EventType::ProductViewed
+                | EventType::ProductAdded
+                | EventType::ProductRemoved
+                | EventType::ProductAddedToWishlist
+                | EventType::ProductReviewed
+        ),
+    }
+}
+
+fn relevance(name: &str) -> Option<Relevance> {
+    Some(match name {
+        "cart" => Relevance::Cart,
+        "product" => Relevance::Product,
+        "category" => Relevance::Category,
+        "any" => Relevance::Any,
+        _ => return None,
+    })
+}
+
+/// `5%`, `2.5%`, `0.25%` in hundredths of a percent.
+fn percent(text: &str) -> Option<u32> {
+    let number = text.strip_suffix('%')?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 2 || whole.len() > 3 {
+        return None;
+    }
+    let fraction: u32 = format!("{fraction:0<2}").parse().ok()?;
+    Some(whole.parse::<u32>().ok()? * 100 + fraction)
+}

@@ -1,0 +1,671 @@
+//! CEL source to a checked plan: names, types, limits. The parser is the `cel` crate's; nothing of its interpreter is used.
+
+use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
+use cel::parser::Parser;
+
+use super::fields::{Field, Type};
+use super::plan::{Arithmetic, Comparison, MILLION, Plan, Search};
+use super::{Fault, MAX_DEPTH, MAX_LIST, MAX_SOURCE, Setting};
+use crate::flow::problem::did_you_mean;
+
+/// Checks `source` and makes its plan.
+pub(super) fn check(source: &str, setting: &Setting<'_>) -> Result<Plan, Vec<Fault>> {
+    let all = |message: String, remedy: &str| {
+        vec![Fault {
+            start: 0,
+            end: source.chars().count(),
+            message,
+            remedy: remedy.to_owned(),
+        }]
+    };
+    if source.len() > MAX_SOURCE {
+        return Err(all(
+            format!("this condition is longer than {MAX_SOURCE} bytes"),
+            "",
+        ));
+    }
+    // The parser goes down one call per bracket or sign before it counts depth.
+    if nesting(source) > MAX_DEPTH {
+        return Err(all(
+            format!("this condition is nested deeper than {MAX_DEPTH}"),
+            "",
+        ));
+    }
+    let (expression, places) = Parser::new()
+        .parse_with_source_info(source)
+        .map_err(|errors| syntax(source, &errors))?;
+    let mut checker = Checker {
+        source,
+        places,
+        setting,
+        faults: Vec::new(),
+    };
+    let typed = checker.expression(&expression, 0);
+    if let Some((_, found)) = &typed
+        && !matches!(found, Type::Bool | Type::Any)
+    {
+        checker.fault::<()>(
+            &expression,
+            format!("a condition is true or false; this is {}", found.name()),
+            "compare it with something",
+        );
+    }
+    match typed {
+        Some((plan, _)) if checker.faults.is_empty() => Ok(plan),
+        _ => Err(checker.faults),
+    }
+}
+
+/// The deepest run of open brackets, plus signs that pile up.
+fn nesting(source: &str) -> usize {
+    let (mut depth, mut deepest, mut signs) = (0_usize, 0_usize, 0_usize);
+    for c in source.chars() {
+        match c {
+            '(' | '[' | '{' | '?' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        signs = match c {
+            '!' | '-' => signs + 1,
+            c if c.is_whitespace() => signs,
+            _ => 0,
+        };
+        deepest = deepest.max(depth + signs);
+    }
+    deepest
+}
+
+/// The parser's own complaints, without its file and line.
+fn syntax(source: &str, errors: &cel::ParseErrors) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
+    for error in &errors.errors {
+        let row = usize::try_from(error.pos.0.max(1)).unwrap_or(1) - 1;
+        let column = usize::try_from(error.pos.1.max(1)).unwrap_or(1) - 1;
+        let before: usize = source
+            .split_inclusive('\n')
+            .take(row)
+            .map(|line| line.chars().count())
+            .sum();
+        let start = (before + column).min(source.chars().count());
+        // ANTLR lists every token that it would have taken: nobody reads that.
+        let message = error
+            .msg
+            .trim_start_matches("Syntax error: ")
+            .split(" expecting ")
+            .next()
+            .unwrap_or_default()
+            .replace("'<EOF>'", "end");
+        let message = format!("this is not a condition: {message}");
+        // One slip makes it stumble on; the first complaint at a place is the one that helps.
+        if faults.is_empty() {
+            faults.push(Fault {
+                start,
+                end: start + 1,
+                message,
+                remedy: "conditions are CEL, such as `cart.value >= 20.0 && profile.vip`"
+                    .to_owned(),
+            });
+        }
+    }
+    faults
+}
+
+struct Checker<'a> {
+    source: &'a str,
+    places: SourceInfo,
+    setting: &'a Setting<'a>,
+    faults: Vec<Fault>,
+}
+
+type Typed = Option<(Plan, Type)>;
+
+impl Checker<'_> {
+    /// Adds a fault at `node`; gives `None`, what a checked expression is when it is none.
+    fn fault<T>(
+        &mut self,
+        node: &IdedExpr,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Option<T> {
+        let (start, end) = self.span(node);
+        self.faults.push(Fault {
+            start,
+            end,
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+        None
+    }
+
+    /// First and one past the last character of an expression.
+    fn span(&self, node: &IdedExpr) -> (usize, usize) {
+        let mut span: Option<(usize, usize)> = None;
+        self.widen(node, &mut span);
+        let (first, last) = span.unwrap_or((0, self.source.len()));
+        // Offsets are bytes; the last one is where the last character begins.
+        let chars = |to: usize| {
+            self.source
+                .char_indices()
+                .take_while(|(at, _)| *at < to)
+                .count()
+        };
+        (chars(first), chars(last.saturating_add(1)))
+    }
+
+    fn widen(&self, node: &IdedExpr, span: &mut Option<(usize, usize)>) {
+        if let Some((start, stop)) = self.places.offset_for(node.id) {
+            let (start, stop) = (
+                usize::try_from(start).unwrap_or_default(),
+                usize::try_from(stop).unwrap_or_default(),
+            );
+            *span = Some(span.map_or((start, stop), |(first, last)| {
+                (first.min(start), last.max(stop))
+            }));
+        }
+        match &node.expr {
+            Expr::Call(call) => {
+                for part in call.target.as_deref().into_iter().chain(&call.args) {
+                    self.widen(part, span);
+                }
+            }
+            Expr::Select(select) => {
+                self.widen(&select.operand, span);
+                // The place of a selection is its dot.
+                if let Some((_, last)) = span {
+                    *last += select.field.len();
+                }
+            }
+            Expr::List(list) => {
+                for part in &list.elements {
+                    self.widen(part, span);
+                }
+            }
+            Expr::Unspecified
+            | Expr::Comprehension(_)
+            | Expr::Ident(_)
+            | Expr::Literal(_)
+            | Expr::Map(_)
+            | Expr::Struct(_) => {}
+        }
+    }
+
+    fn expression(&mut self, node: &IdedExpr, depth: usize) -> Typed {
+        if depth > MAX_DEPTH {
+            return self.fault(
+                node,
+                format!("this condition is nested deeper than {MAX_DEPTH}"),
+                "",
+            );
+        }
+        match &node.expr {
+            Expr::Literal(literal) => self.literal(node, literal),
+            Expr::Ident(name) => {
+                let remedy = fields_below(name);
+                let remedy = if remedy.is_empty() {
+                    did_you_mean(name, ROOTS.iter().copied())
+                } else {
+                    remedy
+                };
+                self.fault(node, format!("`{name}` is no value"), remedy)
+            }
+            Expr::Select(select) => self.select(node, select),
+            Expr::Call(call) => self.call(node, call, depth),
+            Expr::List(_) => self.fault(
+                node,
+                "a list stands only to the right of `in`",
+                "such as `order.channel in [\"online\"]`",
+            ),
+            Expr::Comprehension(_) => self.fault(
+                node,
+                "`all`, `exists`, `map` and `filter` are not part of conditions",
+                "",
+            ),
+            Expr::Map(_) | Expr::Struct(_) => {
+                self.fault(node, "mappings are not part of conditions", "")
+            }
+            Expr::Unspecified => self.fault(node, "something is missing here", ""),
+        }
+    }
+
+    fn literal(&mut self, node: &IdedExpr, literal: &LiteralValue) -> Typed {
+        match literal {
+            LiteralValue::Boolean(truth) => Some((Plan::Bool(*truth.inner()), Type::Bool)),
+            LiteralValue::Int(number) => Some((Plan::Whole(*number.inner()), Type::Whole)),
+            LiteralValue::UInt(number) => match i64::try_from(*number.inner()) {
+                Ok(number) => Some((Plan::Whole(number), Type::Whole)),
+                Err(_) => self.fault(node, "this number is too large", ""),
+            },
+            LiteralValue::Double(number) => match decimal(*number.inner()) {
+                Some(number) => Some((Plan::Decimal(number), Type::Decimal)),
+                None => self.fault(
+                    node,
+                    "this number has more than six decimals or is too large",
+                    "",
+                ),
+            },
+            LiteralValue::String(text) => Some((Plan::Text(text.inner().into()), Type::Text)),
+            LiteralValue::Bytes(_) => self.fault(node, "bytes are not part of conditions", ""),
+            LiteralValue::Null => self.fault(
+                node,
+                "`null` is not part of conditions",
+                "ask `has(field)`, or `!has(field)`",
+            ),
+        }
+    }
+
+    fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Typed {
+        let Some(parent) = path(&select.operand) else {
+            return self.fault(node, "only fields have fields", "");
+        };
+        let name = format!("{parent}.{}", select.field);
+        let (plan, kind) = if parent == "profile.traits" {
+            (Plan::Trait(select.field.as_str().into()), Type::Any)
+        } else {
+            self.field(node, &name)?
+        };
+        // `has(a.b)` is a selection that only asks.
+        Some(if select.test {
+            (Plan::Has(Box::new(plan)), Type::Bool)
+        } else {
+            (plan, kind)
+        })
+    }
+
+    fn field(&mut self, node: &IdedExpr, name: &str) -> Typed {
+        let Some(field) = Field::parse(name) else {
+            let remedy = match name {
+                "profile.traits" => "name one: `profile.traits[\"size\"]`".to_owned(),
+                _ => {
+                    let near = did_you_mean(name, Field::ALL.iter().map(|field| field.name()));
+                    if near.is_empty() {
+                        fields_below(name.split('.').next().unwrap_or_default())
+                    } else {
+                        near
+                    }
+                }
+            };
+            return self.fault(node, format!("`{name}` is no field"), remedy);
+        };
+        if field.origin().is_of_event() {
+            match self.setting.events {
+                None => {
+                    return self.fault(
+                        node,
+                        format!("`{name}` is of an event, and a step begins without one"),
+                        "use fields of `cart` and `profile` here",
+                    );
+                }
+                Some(events) if !events.iter().any(|event| field.origin().is_told_by(*event)) => {
+                    let names: Vec<_> = events.iter().map(|event| event.name()).collect();
+                    return self.fault(
+                        node,
+                        format!("`{name}` is never told by {}", names.join(", ")),
+                        "",
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        Some((Plan::Field(field), field.of_type()))
+    }
+
+    fn call(&mut self, node: &IdedExpr, call: &CallExpr, depth: usize) -> Typed {
+        let depth = depth + 1;
+        if let Some(target) = &call.target {
+            return self.method(node, call, target, depth);
+        }
+        match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::LOGICAL_NOT, [part]) => {
+                let part = self.truth(part, "`!`", depth)?;
+                Some((Plan::Not(Box::new(part)), Type::Bool))
+            }
+            (operators::LOGICAL_AND, [left, right]) => {
+                let sides = self.truths(left, right, "`&&`", depth)?;
+                Some((Plan::And(sides), Type::Bool))
+            }
+            (operators::LOGICAL_OR, [left, right]) => {
+                let sides = self.truths(left, right, "`||`", depth)?;
+                Some((Plan::Or(sides), Type::Bool))
+            }
+            (operators::CONDITIONAL, [test, yes, no]) => self.choice(test, yes, no, depth),
+            (operators::NEGATE, [part]) => {
+                let (plan, kind) = self.number(part, "`-`", depth)?;
+                Some((Plan::Negate(Box::new(plan)), kind))
+            }
+            (operators::INDEX, [of, name]) => self.index(node, of, name),
+            (operators::IN, [value, list]) => self.among(value, list, depth),
+            ("size", [part]) => self.length(part, depth),
+            (name, [left, right]) => {
+                if let Some(how) = comparison(name) {
+                    self.comparison(how, left, right, depth)
+                } else if let Some((how, sign)) = arithmetic(name) {
+                    self.arithmetic(how, sign, left, right, depth)
+                } else {
+                    self.unknown_function(node, name)
+                }
+            }
+            (name, _) => self.unknown_function(node, name),
+        }
+    }
+
+    fn unknown_function(&mut self, node: &IdedExpr, name: &str) -> Typed {
+        self.fault(
+            node,
+            format!("`{name}` is no function of conditions, or not with these arguments"),
+            did_you_mean(name, ["has", "size", "startsWith", "endsWith", "contains"]),
+        )
+    }
+
+    fn method(&mut self, node: &IdedExpr, call: &CallExpr, of: &IdedExpr, depth: usize) -> Typed {
+        let how = match (call.func_name.as_str(), call.args.as_slice()) {
+            ("size", []) => return self.length(of, depth),
+            ("startsWith", [_]) => Search::StartsWith,
+            ("endsWith", [_]) => Search::EndsWith,
+            ("contains", [_]) => Search::Contains,
+            (name, _) => return self.unknown_function(node, name),
+        };
+        let text = self.text(of, &call.func_name, depth);
+        let part = call
+            .args
+            .first()
+            .and_then(|part| self.text(part, &call.func_name, depth));
+        Some((Plan::Search(how, Box::new((text?, part?))), Type::Bool))
+    }
+
+    fn length(&mut self, part: &IdedExpr, depth: usize) -> Typed {
+        let text = self.text(part, "size", depth)?;
+        Some((Plan::Length(Box::new(text)), Type::Whole))
+    }
+
+    fn choice(&mut self, test: &IdedExpr, yes: &IdedExpr, no: &IdedExpr, depth: usize) -> Typed {
+        let test = self.truth(test, "`?`", depth);
+        let yes_typed = self.expression(yes, depth);
+        let no_typed = self.expression(no, depth);
+        let ((yes, yes_type), (no_plan, no_type)) = (yes_typed?, no_typed?);
+        let kind = match (yes_type, no_type) {
+            (left, right) if left == right => left,
+            (left, right) if left.is_number() && right.is_number() => Type::Decimal,
+            (Type::Any, other) | (other, Type::Any) => other,
+            (left, right) => {
+                return self.fault(
+                    no,
+                    format!(
+                        "this is {}, the other branch is {}",
+                        right.name(),
+                        left.name()
+                    ),
+                    "",
+                );
+            }
+        };
+        Some((Plan::Choose(Box::new((test?, yes, no_plan))), kind))
+    }
+
+    fn index(&mut self, node: &IdedExpr, of: &IdedExpr, name: &IdedExpr) -> Typed {
+        if path(of).as_deref() != Some("profile.traits") {
+            return self.fault(
+                node,
+                "only `profile.traits[\"…\"]` is looked up by name",
+                "",
+            );
+        }
+        let Expr::Literal(LiteralValue::String(text)) = &name.expr else {
+            return self.fault(name, "the name of a trait is a text in quotes", "");
+        };
+        Some((Plan::Trait(text.inner().into()), Type::Any))
+    }
+
+    fn among(&mut self, value: &IdedExpr, list: &IdedExpr, depth: usize) -> Typed {
+        // `"size" in profile.traits` asks whether there is such a trait.
+        if path(list).as_deref() == Some("profile.traits") {
+            let Expr::Literal(LiteralValue::String(text)) = &value.expr else {
+                return self.fault(value, "the name of a trait is a text in quotes", "");
+            };
+            let plan = Plan::Trait(text.inner().into());
+            return Some((Plan::Has(Box::new(plan)), Type::Bool));
+        }
+        let Expr::List(items) = &list.expr else {
+            return self.fault(
+                list,
+                "`in` is followed by a list",
+                "such as `[\"online\", \"offline\"]`",
+            );
+        };
+        if items.elements.is_empty() || items.elements.len() > MAX_LIST {
+            return self.fault(
+                list,
+                format!("a list has between 1 and {MAX_LIST} values"),
+                "",
+            );
+        }
+        let typed = self.expression(value, depth);
+        let mut plans = Vec::with_capacity(items.elements.len());
+        for item in &items.elements {
+            let Some((plan, kind)) = self.expression(item, depth) else {
+                continue;
+            };
+            if let Some((value, value_type)) = &typed {
+                if !comparable(*value_type, kind, true) {
+                    let message =
+                        format!("{} cannot be equal to {}", value_type.name(), kind.name());
+                    self.fault::<()>(item, message, "");
+                }
+                self.closed_set(value, &plan, item);
+            }
+            plans.push(plan);
+        }
+        Some((Plan::In(Box::new(typed?.0), plans.into()), Type::Bool))
+    }
+
+    fn comparison(
+        &mut self,
+        how: Comparison,
+        left: &IdedExpr,
+        right: &IdedExpr,
+        depth: usize,
+    ) -> Typed {
+        let left_typed = self.expression(left, depth);
+        let right_typed = self.expression(right, depth);
+        let ((left_plan, left_type), (right_plan, right_type)) = (left_typed?, right_typed?);
+        let equality = matches!(how, Comparison::Equal | Comparison::NotEqual);
+        if !comparable(left_type, right_type, equality) {
+            let remedy = match (left_type, right_type) {
+                (Type::Text, other) | (other, Type::Text) if other.is_number() => {
+                    "write the number without quotes"
+                }
+                (Type::Bool, Type::Bool) => "true and false have no order",
+                _ => "",
+            };
+            return self.fault(
+                right,
+                format!(
+                    "{} cannot be compared with {}",
+                    left_type.name(),
+                    right_type.name()
+                ),
+                remedy,
+            );
+        }
+        self.closed_set(&left_plan, &right_plan, right);
+        self.closed_set(&right_plan, &left_plan, left);
+        Some((
+            Plan::Compare(how, Box::new((left_plan, right_plan))),
+            Type::Bool,
+        ))
+    }
+
+    /// A field of a closed set that is compared with a word outside of it can never be equal to it.
+    fn closed_set(&mut self, field: &Plan, other: &Plan, node: &IdedExpr) {
+        let (Plan::Field(field), Plan::Text(word)) = (field, other) else {
+            return;
+        };
+        let values = field.values();
+        if !values.is_empty() && !values.contains(&&**word) {
+            self.fault::<()>(
+                node,
+                format!("`{}` is never {word:?}", field.name()),
+                did_you_mean(word, values),
+            );
+        }
+    }
+
+    fn arithmetic(
+        &mut self,
+        how: Arithmetic,
+        sign: &str,
+        left: &IdedExpr,
+        right: &IdedExpr,
+        depth: usize,
+    ) -> Typed {
+        let left_typed = self.number(left, sign, depth);
+        let right_typed = self.number(right, sign, depth);
+        let ((left_plan, left_type), (right_plan, right_type)) = (left_typed?, right_typed?);
+        let kind = if (left_type, right_type) == (Type::Whole, Type::Whole) {
+            Type::Whole
+        } else {
+            Type::Decimal
+        };
+        let divides = matches!(how, Arithmetic::Divide | Arithmetic::Remainder);
+        if divides && matches!(right_plan, Plan::Whole(0) | Plan::Decimal(0)) {
+            return self.fault(right, "this divides by zero", "");
+        }
+        if how == Arithmetic::Remainder
+            && (left_type == Type::Decimal || right_type == Type::Decimal)
+        {
+            return self.fault(right, "`%` is for whole numbers", "");
+        }
+        Some((
+            Plan::Arithmetic(how, Box::new((left_plan, right_plan))),
+            kind,
+        ))
+    }
+
+    fn truths(
+        &mut self,
+        left: &IdedExpr,
+        right: &IdedExpr,
+        sign: &str,
+        depth: usize,
+    ) -> Option<Box<(Plan, Plan)>> {
+        let left = self.truth(left, sign, depth);
+        let right = self.truth(right, sign, depth);
+        Some(Box::new((left?, right?)))
+    }
+
+    /// An expression that has to be true or false.
+    fn truth(&mut self, node: &IdedExpr, sign: &str, depth: usize) -> Option<Plan> {
+        let (plan, kind) = self.expression(node, depth)?;
+        if matches!(kind, Type::Bool | Type::Any) {
+            return Some(plan);
+        }
+        let message = format!("{sign} wants true or false, this is {}", kind.name());
+        self.fault(node, message, "compare it with something")
+    }
+
+    /// An expression that has to be a number.
+    fn number(&mut self, node: &IdedExpr, sign: &str, depth: usize) -> Typed {
+        let (plan, kind) = self.expression(node, depth)?;
+        if kind.is_number() {
+            return Some((plan, kind));
+        }
+        let message = format!("{sign} wants a number, this is {}", kind.name());
+        self.fault(node, message, "")
+    }
+
+    /// An expression that has to be text.
+    fn text(&mut self, node: &IdedExpr, function: &str, depth: usize) -> Option<Plan> {
+        let (plan, kind) = self.expression(node, depth)?;
+        if matches!(kind, Type::Text | Type::Any) {
+            return Some(plan);
+        }
+        let message = format!("`{function}` wants text, this is {}", kind.name());
+        self.fault(node, message, "")
+    }
+}
+
+/// The names that fields begin with.
+const ROOTS: &[&str] = &["cart", "event", "order", "product", "profile", "feedback"];
+
+/// "its fields: …" for a name that fields begin with.
+fn fields_below(root: &str) -> String {
+    let fields: Vec<&str> = Field::ALL
+        .iter()
+        .map(|field| field.name())
+        .filter(|name| name.split('.').next() == Some(root))
+        .collect();
+    if fields.is_empty() {
+        String::new()
+    } else {
+        format!("its fields: {}", fields.join(", "))
+    }
+}
+
+/// `a.b.c` when the expression is nothing but a name.
+fn path(node: &IdedExpr) -> Option<String> {
+    match &node.expr {
+        Expr::Ident(name) => Some(name.clone()),
+        Expr::Select(select) if !select.test => {
+            Some(format!("{}.{}", path(&select.operand)?, select.field))
+        }
+        Expr::Select(_)
+        | Expr::Unspecified
+        | Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => None,
+    }
+}
+
+fn comparison(name: &str) -> Option<Comparison> {
+    Some(match name {
+        operators::EQUALS => Comparison::Equal,
+        operators::NOT_EQUALS => Comparison::NotEqual,
+        operators::LESS => Comparison::Less,
+        operators::LESS_EQUALS => Comparison::AtMost,
+        operators::GREATER => Comparison::Greater,
+        operators::GREATER_EQUALS => Comparison::AtLeast,
+        _ => return None,
+    })
+}
+
+fn arithmetic(name: &str) -> Option<(Arithmetic, &'static str)> {
+    Some(match name {
+        operators::ADD => (Arithmetic::Add, "`+`"),
+        operators::SUBSTRACT => (Arithmetic::Subtract, "`-`"),
+        operators::MULTIPLY => (Arithmetic::Multiply, "`*`"),
+        operators::DIVIDE => (Arithmetic::Divide, "`/`"),
+        operators::MODULO => (Arithmetic::Remainder, "`%`"),
+        _ => return None,
+    })
+}
+
+/// May the two be compared? Traits may always; true and false only for equality.
+fn comparable(left: Type, right: Type, equality: bool) -> bool {
+    match (left, right) {
+        (Type::Any, Type::Bool) | (Type::Bool, Type::Any | Type::Bool) => equality,
+        (Type::Any, _) | (_, Type::Any) | (Type::Text, Type::Text) => true,
+        (left, right) => left.is_number() && right.is_number(),
+    }
+}
+
+/// A written decimal in millionths. The shortest text that reads as `number` is what was written, so no digit is lost.
+fn decimal(number: f64) -> Option<i128> {
+    if !number.is_finite() || number.abs() >= 1e15 {
+        return None;
+    }
+    let text = format!("{number}");
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.as_str()),
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 6 {
+        return None;
+    }
+    let whole: i128 = whole.parse().ok()?;
+    let fraction: i128 = format!("{fraction:0<6}").parse().ok()?;
+    let millionths = whole * MILLION + fraction;
+    Some(if negative { -millionths } else { millionths })
+}

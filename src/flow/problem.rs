@@ -1,0 +1,263 @@
+//! What is wrong with a flow file, told like a compiler does: where, what, and what to write instead.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// A place in a flow file; lines and columns count from 1, columns in characters. Line 0: the file as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+    /// How many characters the caret covers; at least 1.
+    pub width: u32,
+}
+
+/// A value and where it stands. Two are equal when their values are: moving a line changes nothing.
+#[derive(Clone, Debug)]
+pub struct At<T> {
+    /// What is written.
+    pub value: T,
+    /// Where.
+    pub place: Place,
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Serialize> Serialize for At<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+/// One problem of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// File name as given.
+    pub file: String,
+    /// Line, from 1; 0 when the problem is the file's as a whole.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// How many characters are meant, at least 1.
+    pub width: u32,
+    /// The line of the file.
+    pub excerpt: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        let margin = self.line.to_string().len();
+        if self.line == 0 {
+            write!(f, "\n --> {}", self.file)?;
+        } else {
+            let before = usize::try_from(self.column.saturating_sub(1)).unwrap_or_default();
+            // A tab stays a tab, so that the caret stands under what it means.
+            let indent: String = self
+                .excerpt
+                .chars()
+                .take(before)
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
+            let room = self.excerpt.chars().count().saturating_sub(before).max(1);
+            let carets = usize::try_from(self.width).unwrap_or(1).clamp(1, room);
+            write!(
+                f,
+                "\n{:margin$}--> {}:{}:{}",
+                "", self.file, self.line, self.column
+            )?;
+            write!(f, "\n{:margin$} |", "")?;
+            write!(f, "\n{} | {}", self.line, self.excerpt)?;
+            write!(f, "\n{:margin$} | {indent}{}", "", "^".repeat(carets))?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n{:margin$} = {remedy}", "")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Collects the problems of one file.
+#[derive(Debug)]
+pub(super) struct Problems<'a> {
+    file: &'a str,
+    text: &'a str,
+    found: Vec<Problem>,
+}
+
+impl<'a> Problems<'a> {
+    /// None yet, of the file called `file` that holds `text`.
+    pub(super) const fn of(file: &'a str, text: &'a str) -> Self {
+        Self {
+            file,
+            text,
+            found: Vec::new(),
+        }
+    }
+
+    /// Adds one. An empty remedy is none.
+    pub(super) fn add(
+        &mut self,
+        place: Place,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let remedy = remedy.into();
+        let excerpt = usize::try_from(place.line)
+            .ok()
+            .and_then(|line| line.checked_sub(1))
+            .and_then(|line| self.text.lines().nth(line));
+        self.found.push(Problem {
+            file: self.file.to_owned(),
+            line: place.line,
+            column: place.column,
+            width: place.width.max(1),
+            excerpt: excerpt.unwrap_or_default().to_owned(),
+            message: message.into(),
+            remedy: (!remedy.is_empty()).then_some(remedy),
+        });
+    }
+
+    /// Where `start..end` (in characters of the text that the scalar at `place` holds) stands in the file; the whole
+    /// scalar when it is folded or escaped, so that the two do not match character by character.
+    pub(super) fn within(&self, place: Place, value: &str, start: usize, end: usize) -> Place {
+        let width = u32::try_from(end.saturating_sub(start).max(1)).unwrap_or(1);
+        let line = usize::try_from(place.line.saturating_sub(1)).unwrap_or_default();
+        let column = usize::try_from(place.column.saturating_sub(1)).unwrap_or_default();
+        let mut lines = self.text.lines().skip(line);
+        let Some(first) = lines.next() else {
+            return place;
+        };
+        let rest: String = first.chars().skip(column).collect();
+        let at = |line: u32, column: usize| Place {
+            line,
+            column: u32::try_from(column + 1).unwrap_or(1),
+            width,
+        };
+        let quoted = usize::from(rest.starts_with(['"', '\'']));
+        if rest
+            .get(quoted..)
+            .is_some_and(|rest| rest.starts_with(value))
+        {
+            return at(place.line, column + quoted + start);
+        }
+        if rest.starts_with('|') {
+            let before: String = value.chars().take(start).collect();
+            let row = before.matches('\n').count();
+            let in_row = before
+                .rsplit('\n')
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .count();
+            if let (Some(raw), Some(meant)) = (lines.nth(row), value.lines().nth(row)) {
+                let indent = raw.chars().count().saturating_sub(meant.chars().count());
+                let row = u32::try_from(row + 1).unwrap_or(1);
+                return at(place.line + row, indent + in_row);
+            }
+        }
+        place
+    }
+
+    /// Is there none?
+    pub(super) const fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// All of them, in the order of the file.
+    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+        self.found
+            .sort_by_key(|problem| (problem.line, problem.column));
+        self.found
+    }
+}
+
+/// `did you mean …?` when one of the `known` names is a slip away from `written`, else the list of them when it is short.
+pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    const LISTED: usize = 12;
+    let known: Vec<&str> = known.into_iter().collect();
+    let reach = (written.chars().count() / 3).clamp(1, 3);
+    let nearest = known
+        .iter()
+        .map(|name| (distance(written, name), *name))
+        .filter(|(distance, _)| *distance <= reach)
+        .min();
+    match nearest {
+        Some((_, name)) => format!("did you mean `{name}`?"),
+        None if known.is_empty() => String::new(),
+        None if known.len() <= LISTED => format!("known: {}", known.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Edits (insert, delete, replace, swap of neighbours) between two short names.
+fn distance(a: &str, b: &str) -> usize {
+    const LONGEST: usize = 64;
+    let (a, b): (Vec<char>, Vec<char>) = (
+        a.chars().take(LONGEST).collect(),
+        b.chars().take(LONGEST).collect(),
+    );
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+            let mut least = (cell(&above, j) + usize::from(x != y))
+                .min(cell(&above, j + 1) + 1)
+                .min(cell(&row, j) + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if swapped {
+                least = least.min(cell(&before, j - 1) + 1);
+            }
+            row.push(least);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised_and_a_different_word_is_not() {
+        let known = ["email", "push", "sms"];
+        assert_eq!(did_you_mean("emial", known), "did you mean `email`?");
+        assert_eq!(did_you_mean("pusch", known), "did you mean `push`?");
+        assert_eq!(did_you_mean("telegram", known), "known: email, push, sms");
+        assert_eq!(distance("abc", "abc"), 0);
+        assert_eq!(distance("ab", "ba"), 1);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn a_part_of_a_scalar_is_found_in_plain_quoted_and_literal_text() {
+        let text = "a: b == 1\nc: \"d == 2\"\ne: |\n  f\n  && g\nh: \"i\\u0020j\"\n";
+        let problems = Problems::of("x", text);
+        let place = |line, column| Place {
+            line,
+            column,
+            width: 1,
+        };
+        assert_eq!(problems.within(place(1, 4), "b == 1", 2, 4).column, 6);
+        assert_eq!(problems.within(place(2, 4), "d == 2", 2, 4).column, 7);
+        let found = problems.within(place(3, 4), "f\n&& g\n", 5, 6);
+        assert_eq!((found.line, found.column), (5, 6));
+        assert_eq!(problems.within(place(6, 4), "i j", 2, 3), place(6, 4));
+    }
+}

@@ -1,0 +1,326 @@
+//! Takes the tree apart: each key of the contract once, each problem with its place.
+
+use super::tree::Value;
+use super::{EnterSpec, ExitSpec, FlowSpec, OfferSpec, ReenterSpec, StepSpec};
+use crate::flow::problem::{At, Place, Problems, did_you_mean};
+
+/// The entries of one mapping, its unknown keys already reported.
+struct Fields<'a> {
+    what: &'static str,
+    place: Place,
+    entries: &'a [(At<String>, At<Value>)],
+}
+
+impl<'a> Fields<'a> {
+    /// `what` names the mapping for people ("a step").
+    fn of(
+        node: &'a At<Value>,
+        what: &'static str,
+        known: &[&str],
+        problems: &mut Problems<'_>,
+    ) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            let kind = node.value.kind();
+            problems.add(
+                node.place,
+                format!("{what} is a mapping, not {kind}"),
+                format!("its keys: {}", known.join(", ")),
+            );
+            return None;
+        };
+        for (key, _) in entries {
+            if !known.contains(&key.value.as_str()) {
+                let place = whole(key);
+                problems.add(
+                    place,
+                    format!("unknown key `{}` in {what}", key.value),
+                    did_you_mean(&key.value, known.iter().copied()),
+                );
+            }
+        }
+        Some(Self {
+            what,
+            place: node.place,
+            entries,
+        })
+    }
+
+    fn find(&self, key: &str) -> Option<&'a At<Value>> {
+        self.entries
+            .iter()
+            .find(|(name, _)| name.value == key)
+            .map(|(_, value)| value)
+    }
+
+    fn require(
+        &self,
+        key: &str,
+        remedy: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<&'a At<Value>> {
+        let found = self.find(key);
+        if found.is_none() {
+            problems.add(self.place, format!("{} has no `{key}`", self.what), remedy);
+        }
+        found
+    }
+
+    fn text(&self, key: &str, problems: &mut Problems<'_>) -> Option<At<String>> {
+        text(key, self.find(key)?, problems)
+    }
+
+    fn required_text(
+        &self,
+        key: &str,
+        remedy: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<At<String>> {
+        text(key, self.require(key, remedy, problems)?, problems)
+    }
+}
+
+/// The place of a scalar as wide as its text.
+fn whole(text: &At<String>) -> Place {
+    Place {
+        width: u32::try_from(text.value.chars().count()).unwrap_or(1),
+        ..text.place
+    }
+}
+
+fn text(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<String>> {
+    match &node.value {
+        Value::Text(text) if !text.trim().is_empty() => Some(At {
+            value: text.clone(),
+            place: Place {
+                width: u32::try_from(text.chars().count()).unwrap_or(1),
+                ..node.place
+            },
+        }),
+        Value::Text(_) | Value::Null => {
+            problems.add(
+                node.place,
+                format!("`{key}` is empty"),
+                "leave the key out or write a value",
+            );
+            None
+        }
+        Value::Integer(_) | Value::Decimal(_) | Value::Bool(_) => {
+            let kind = node.value.kind();
+            problems.add(
+                node.place,
+                format!("`{key}` is a text, not {kind}"),
+                "write it in quotes",
+            );
+            None
+        }
+        Value::List(_) | Value::Map(_) => {
+            let kind = node.value.kind();
+            problems.add(node.place, format!("`{key}` is a text, not {kind}"), "");
+            None
+        }
+    }
+}
+
+/// A list; something else counts as a list of none after its problem is told.
+fn list<'a>(key: &str, node: &'a At<Value>, problems: &mut Problems<'_>) -> &'a [At<Value>] {
+    match &node.value {
+        Value::List(items) => items,
+        Value::Null
+        | Value::Bool(_)
+        | Value::Integer(_)
+        | Value::Decimal(_)
+        | Value::Text(_)
+        | Value::Map(_) => {
+            let kind = node.value.kind();
+            problems.add(
+                node.place,
+                format!("`{key}` is a list, not {kind}"),
+                format!("write `{key}: [ … ]`"),
+            );
+            &[]
+        }
+    }
+}
+
+const FLOW_KEYS: &[&str] = &[
+    "flow",
+    "class",
+    "list",
+    "reason",
+    "priority",
+    "exclusive_group",
+    "instance",
+    "enter",
+    "after",
+    "exit",
+    "reenter",
+    "expires",
+    "max_age",
+    "holdout",
+    "offer",
+    "steps",
+    "tests",
+];
+
+/// The whole file.
+pub(super) fn flow(document: &At<Value>, problems: &mut Problems<'_>) -> Option<FlowSpec> {
+    let fields = Fields::of(document, "a flow", FLOW_KEYS, problems)?;
+    let name = fields.required_text("flow", "name it: `flow: abandoned_cart`", problems);
+    let class = fields.required_text(
+        "class",
+        "there is no default: write `class: marketing`, `service` or `transactional`",
+        problems,
+    );
+    let enter = fields
+        .require(
+            "enter",
+            "say what begins it: `enter: { events: [product_added] }`",
+            problems,
+        )
+        .and_then(|node| enter(node, problems));
+    let exit = fields.find("exit").map_or_else(Vec::new, |node| {
+        list("exit", node, problems)
+            .iter()
+            .filter_map(|node| exit(node, problems))
+            .collect()
+    });
+    let steps = fields
+        .require(
+            "steps",
+            "write at least one: `steps: [{ channel: email, template: … }]`",
+            problems,
+        )
+        .map(|node| steps(node, problems));
+    let priority = fields
+        .find("priority")
+        .and_then(|node| priority(node, problems));
+    let spec = FlowSpec {
+        list: fields.text("list", problems),
+        reason: fields.text("reason", problems),
+        priority,
+        exclusive_group: fields.text("exclusive_group", problems),
+        instance: fields.text("instance", problems),
+        after: fields.text("after", problems),
+        exit,
+        reenter: fields
+            .find("reenter")
+            .and_then(|node| reenter(node, problems)),
+        expires: fields.text("expires", problems),
+        max_age: fields.text("max_age", problems),
+        holdout: fields.text("holdout", problems),
+        offer: fields.find("offer").and_then(|node| offer(node, problems)),
+        tests: fields.find("tests").cloned(),
+        flow: name?,
+        class: class?,
+        enter: enter?,
+        steps: steps?,
+    };
+    if let Some(tests) = &spec.tests {
+        list("tests", tests, problems);
+    }
+    Some(spec)
+}
+
+fn priority(node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<i64>> {
+    if let Value::Integer(value) = node.value {
+        return Some(At {
+            value,
+            place: node.place,
+        });
+    }
+    let kind = node.value.kind();
+    problems.add(
+        node.place,
+        format!("`priority` is a whole number, not {kind}"),
+        "from 0 to 1000; higher wins",
+    );
+    None
+}
+
+fn events(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<Vec<At<String>>> {
+    let node = fields.require("events", "name them: `events: [order_completed]`", problems)?;
+    let events: Vec<_> = list("events", node, problems)
+        .iter()
+        .filter_map(|node| text("events", node, problems))
+        .collect();
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
+        problems.add(node.place, "`events` names no event", "");
+    }
+    Some(events)
+}
+
+fn enter(node: &At<Value>, problems: &mut Problems<'_>) -> Option<EnterSpec> {
+    let fields = Fields::of(node, "`enter`", &["events", "when"], problems)?;
+    Some(EnterSpec {
+        when: fields.text("when", problems),
+        events: events(&fields, problems)?,
+    })
+}
+
+fn exit(node: &At<Value>, problems: &mut Problems<'_>) -> Option<ExitSpec> {
+    let known = ["events", "when", "relevant", "reason"];
+    let fields = Fields::of(node, "an exit rule", &known, problems)?;
+    Some(ExitSpec {
+        when: fields.text("when", problems),
+        relevant: fields.text("relevant", problems),
+        reason: fields.text("reason", problems),
+        events: events(&fields, problems)?,
+    })
+}
+
+fn reenter(node: &At<Value>, problems: &mut Problems<'_>) -> Option<ReenterSpec> {
+    if !matches!(node.value, Value::Map(_)) {
+        return text("reenter", node, problems).map(ReenterSpec::Word);
+    }
+    let fields = Fields::of(node, "`reenter`", &["after", "per"], problems)?;
+    let per = fields.text("per", problems);
+    let after = fields.required_text("after", "a length of time such as 14d", problems)?;
+    Some(ReenterSpec::After { after, per })
+}
+
+fn offer(node: &At<Value>, problems: &mut Problems<'_>) -> Option<OfferSpec> {
+    let fields = Fields::of(node, "`offer`", &["id", "discount"], problems)?;
+    let discount = fields.find("discount").and_then(|node| {
+        if let Value::Bool(value) = node.value {
+            return Some(At {
+                value,
+                place: node.place,
+            });
+        }
+        let kind = node.value.kind();
+        problems.add(
+            node.place,
+            format!("`discount` is true or false, not {kind}"),
+            "",
+        );
+        None
+    });
+    let id = fields.required_text("id", "name the offer: `id: \"cart:${cart_id}\"`", problems)?;
+    Some(OfferSpec { id, discount })
+}
+
+fn steps(node: &At<Value>, problems: &mut Problems<'_>) -> Vec<StepSpec> {
+    let items = list("steps", node, problems);
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
+        problems.add(node.place, "a flow without a step says nothing", "");
+    }
+    items
+        .iter()
+        .filter_map(|node| step(node, problems))
+        .collect()
+}
+
+fn step(node: &At<Value>, problems: &mut Problems<'_>) -> Option<StepSpec> {
+    let known = ["channel", "template", "when", "success", "within", "on_cap"];
+    let fields = Fields::of(node, "a step", &known, problems)?;
+    let channel = fields.required_text("channel", "say on which channel it speaks", problems);
+    let template = fields.required_text("template", "say what it sends", problems);
+    Some(StepSpec {
+        when: fields.text("when", problems),
+        success: fields.text("success", problems),
+        within: fields.text("within", problems),
+        on_cap: fields.text("on_cap", problems),
+        channel: channel?,
+        template: template?,
+    })
+}
