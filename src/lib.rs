@@ -8,7 +8,9 @@ pub mod policy;
 pub mod profile;
 pub mod value;
 
+pub mod app;
 pub mod bus;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod store;

@@ -198,3 +198,15 @@ fn shares_read_what_they_write() {
         assert_eq!(Percent::parse(text), None, "{text}");
     }
 }
+
+#[test]
+fn the_shipped_local_configuration_is_good() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/tidegate.yaml");
+    let config =
+        Config::load(&path, &Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        config.channels.keys().collect::<Vec<_>>(),
+        ["email", "push", "sms"]
+    );
+    assert!(config.flows.0[0].ends_with("deploy/local/../flows"));
+}

@@ -1,0 +1,223 @@
+//! The command line: what can be asked, and how the process ends.
+//!
+//! Each command is one file below this one. Results go to standard output through [`Output`], everything else to standard error.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::app::plan::PlanError;
+use crate::config::{Config, ConfigError, Overrides};
+use crate::value::Timestamp;
+
+mod check;
+
+/// How the process ends (sysexits, so that a supervisor can tell what helps).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// A finding: what was asked for is not so (`state verify` found a difference).
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// Kafka refuses for good: starting again will not help.
+    Kafka = 70,
+    /// Disk, files, sockets.
+    Io = 74,
+    /// Try again later.
+    Temporary = 75,
+    /// The configuration or a flow is wrong.
+    Config = 78,
+}
+
+/// A command that did not succeed.
+#[derive(Debug)]
+pub struct Stop {
+    /// How the process ends.
+    pub exit: Exit,
+    /// What is said on standard error; several lines where there are several problems.
+    pub text: String,
+}
+
+impl Stop {
+    /// With a text of its own.
+    #[must_use]
+    pub fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self {
+            exit,
+            text: text.into(),
+        }
+    }
+
+    /// An error and everything behind it, in one line.
+    #[must_use]
+    pub fn of(exit: Exit, error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        Self { exit, text }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<ConfigError> for Stop {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Unreadable { .. } | ConfigError::Wrong(_) => {
+                Self::new(Exit::Config, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<PlanError> for Stop {
+    fn from(error: PlanError) -> Self {
+        Self::new(Exit::Config, error.to_string())
+    }
+}
+
+impl From<io::Error> for Stop {
+    /// Whoever read our output has seen enough: no error.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Exit::Success, ""),
+            _ => Self::new(Exit::Io, error.to_string()),
+        }
+    }
+}
+
+/// Standard output.
+pub type Output<'a> = &'a mut dyn Write;
+
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut version = env!("CARGO_PKG_VERSION").to_owned();
+    if let Some(commit) = option_env!("TIDEGATE_COMMIT") {
+        version.push_str(&format!(" ({commit})"));
+    }
+    for part in crate::app::native_versions() {
+        version.push_str(&format!("\n{part}"));
+    }
+    version
+});
+
+/// Stands between a shop's Kafka bus and its channel senders: folds every event into a profile per customer, and decides in
+/// milliseconds what each channel may and must say.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", disable_help_subcommand = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration and its flows: every problem at once, with its place
+    Validate(Settings),
+    /// Show the configuration in force
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the completion script of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print it as YAML with every default and override in place; secrets are masked
+    Print(Settings),
+}
+
+/// What every command takes that needs a configuration.
+#[derive(Clone, Debug, Args)]
+struct Settings {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "tidegate.yaml")]
+    config: PathBuf,
+    /// Lay one setting over the file, as in --set commit.max_records=500; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    fn load(&self, environment: &Environment) -> Result<Config, ConfigError> {
+        let overrides = Overrides {
+            variables: environment.iter().cloned().collect(),
+            flags: self.set.clone(),
+        };
+        Config::load(&self.config, &overrides)
+    }
+}
+
+/// The variables of the process, handed in so that nothing below reads them by itself.
+pub type Environment = [(String, String)];
+
+/// Reads the command line, does what it says, and gives the exit code.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+    output: Output<'_>,
+) -> ExitCode {
+    let command = Line::command()
+        .version(VERSION.as_str())
+        .arg_required_else_help(true);
+    let line = command
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Line::from_arg_matches(&matches));
+    let done = match line {
+        Ok(line) => perform(line.command, environment, output),
+        Err(error) if error.use_stderr() => Err(Stop::new(Exit::Usage, error.to_string())),
+        // --help and --version.
+        Err(error) => write!(output, "{error}").map_err(Stop::from),
+    };
+    let done = done.and_then(|()| output.flush().map_err(Stop::from));
+    match done {
+        Ok(()) => ExitCode::from(Exit::Success as u8),
+        Err(stop) => {
+            if !stop.text.is_empty() {
+                // Nobody is left to tell when standard error is closed.
+                drop(writeln!(io::stderr(), "{}", stop.text.trim_end()));
+            }
+            ExitCode::from(stop.exit as u8)
+        }
+    }
+}
+
+fn perform(command: Command, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
+    match command {
+        Command::Validate(settings) => check::validate(&settings, environment, output),
+        Command::Config(ConfigCommand::Print(settings)) => {
+            let config = settings.load(environment)?;
+            output.write_all(config.to_yaml().as_bytes())?;
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Line::command(), "tidegate", &mut script);
+            output.write_all(&script)?;
+            Ok(())
+        }
+    }
+}
+
+/// Reads an instant of the command line.
+#[expect(dead_code, reason = "replay and feed")]
+fn instant(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "write a time such as 2026-03-01T10:00:00Z".to_owned())
+}
