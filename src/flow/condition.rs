@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::event::{Event, EventType};
 use crate::profile::Profile;
+use crate::profile::carts::Cart;
 use crate::value::Timestamp;
 
 mod check;
@@ -41,7 +42,7 @@ pub struct Scope<'a> {
     /// What just happened; `None` between events.
     pub event: Option<&'a Event>,
     /// The cart that the instance or the event is about.
-    pub cart: Option<fields::CartFacts>,
+    pub cart: Option<&'a Cart>,
     /// The task's clock.
     pub now: Timestamp,
 }

@@ -2,18 +2,8 @@
 
 use super::plan::{Gap, Sight, Value};
 use crate::event::{Body, Event, EventType, Order, Product, SalesChannel};
-use crate::value::Money;
-
-/// What a cart adds up to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CartFacts {
-    /// Sum of quantity × price; lines without a price count nothing.
-    pub value: Money,
-    /// Pieces.
-    pub items: u32,
-    /// Different products.
-    pub products: u32,
-}
+use crate::profile::person::TraitValue;
+use crate::value::{Money, Span, Timestamp};
 
 /// Type of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +146,12 @@ fields! {
     ProfileOrderValue = "profile.order_value", Decimal, Profile;
     /// Whole days since the last of them.
     ProfileLastOrderDays = "profile.last_order_days", Whole, Profile;
+    /// Whole days since the customer was last seen in the shop.
+    ProfileLastVisitDays = "profile.last_visit_days", Whole, Profile;
+    /// Whole days since they last opened or clicked a message.
+    ProfileLastEngagedDays = "profile.last_engaged_days", Whole, Profile;
+    /// Product views ever.
+    ProfileViews = "profile.views", Whole, Profile;
     /// Type of the event.
     EventType = "event.type", Text, Event;
     /// Who reported it.
@@ -205,6 +201,9 @@ impl Field {
             | Self::ProfileOrders
             | Self::ProfileOrderValue
             | Self::ProfileLastOrderDays
+            | Self::ProfileLastVisitDays
+            | Self::ProfileLastEngagedDays
+            | Self::ProfileViews
             | Self::EventSource
             | Self::OrderTotal
             | Self::OrderDiscount
@@ -293,21 +292,40 @@ pub(super) fn read<'a>(field: Field, sight: &Sight<'a>) -> Result<Value<'a>, Gap
     let scope = sight.scope;
     let money = |amount: Money| Value::Decimal(i128::from(amount.minor()) * sight.minor_unit);
     let whole = |number: u32| Value::Whole(i64::from(number));
+    let many = |number: u64| {
+        i64::try_from(number)
+            .map(Value::Whole)
+            .map_err(|_| Gap::Missing)
+    };
     let cart = scope.cart.ok_or(Gap::Missing);
+    let person = &scope.profile.person;
     let event = scope.event.ok_or(Gap::NoEvent);
     let order = || event.and_then(|event| order(event).ok_or(Gap::Missing));
     let product = || event.and_then(|event| product(event).ok_or(Gap::Missing));
     match field {
-        Field::CartValue => Ok(money(cart?.value)),
-        Field::CartItems => Ok(whole(cart?.items)),
-        Field::CartProducts => Ok(whole(cart?.products)),
-        Field::ProfileVip | Field::ProfileTest => Ok(Value::Bool(false)),
-        Field::ProfileLocale
-        | Field::ProfileCountry
-        | Field::ProfileTimeZone
-        | Field::ProfileOrders
-        | Field::ProfileOrderValue
-        | Field::ProfileLastOrderDays => Err(Gap::Missing),
+        Field::CartValue => Ok(money(cart?.value())),
+        Field::CartItems => many(cart?.count()),
+        Field::CartProducts => count(cart?.items().count()),
+        Field::ProfileVip => Ok(Value::Bool(person.vip())),
+        Field::ProfileLocale => text(person.locale()),
+        Field::ProfileCountry => text(person.country()),
+        Field::ProfileTimeZone => text(person.time_zone()),
+        Field::ProfileTest => Ok(Value::Bool(person.test)),
+        Field::ProfileOrders => {
+            let totals = scope.profile.orders.totals();
+            many(totals.orders.saturating_sub(totals.cancelled))
+        }
+        Field::ProfileOrderValue => {
+            let totals = scope.profile.orders.totals();
+            Ok(money(totals.money.minus(totals.cancelled_money)))
+        }
+        Field::ProfileLastOrderDays => days_since(
+            scope.profile.orders.last().map(|order| order.placed_at),
+            scope.now,
+        ),
+        Field::ProfileLastVisitDays => days_since(scope.profile.activity.last_visit, scope.now),
+        Field::ProfileLastEngagedDays => days_since(scope.profile.activity.last_engaged, scope.now),
+        Field::ProfileViews => many(scope.profile.activity.views),
         Field::EventType => Ok(Value::Text(event?.kind.name())),
         Field::EventSource => Ok(Value::Text(&event?.source)),
         Field::OrderTotal => order()?.total.map(money).ok_or(Gap::Missing),
@@ -319,9 +337,7 @@ pub(super) fn read<'a>(field: Field, sight: &Sight<'a>) -> Result<Value<'a>, Gap
                 .map(|line| i64::from(line.quantity))
                 .sum(),
         )),
-        Field::OrderProducts => i64::try_from(order()?.products.len())
-            .map(Value::Whole)
-            .map_err(|_| Gap::Missing),
+        Field::OrderProducts => count(order()?.products.len()),
         Field::OrderRecurring => Ok(Value::Bool(order()?.recurring)),
         Field::OrderChannel => Ok(Value::Text(match order()?.channel {
             SalesChannel::Online => "online",
@@ -341,7 +357,26 @@ fn text(value: Option<&str>) -> Result<Value<'_>, Gap> {
     value.map(Value::Text).ok_or(Gap::Missing)
 }
 
+fn count<'a>(number: usize) -> Result<Value<'a>, Gap> {
+    i64::try_from(number)
+        .map(Value::Whole)
+        .map_err(|_| Gap::Missing)
+}
+
+/// Whole days of 24 hours from `then` to `now`; a time in the future counts as now.
+fn days_since<'a>(then: Option<Timestamp>, now: Timestamp) -> Result<Value<'a>, Gap> {
+    let day = Span::from_days(1).millis();
+    then.map(|then| Value::Whole(now.since(then).millis().max(0) / day))
+        .ok_or(Gap::Missing)
+}
+
 /// The value of a trait.
-pub(super) fn read_trait<'a>(_name: &str, _sight: &Sight<'a>) -> Result<Value<'a>, Gap> {
-    Err(Gap::Missing)
+pub(super) fn read_trait<'a>(name: &str, sight: &Sight<'a>) -> Result<Value<'a>, Gap> {
+    match sight.scope.profile.person.trait_value(name) {
+        Some(TraitValue::Bool(truth)) => Ok(Value::Bool(*truth)),
+        // Kept in thousandths.
+        Some(TraitValue::Number(number)) => Ok(Value::Decimal(i128::from(*number) * 1_000)),
+        Some(TraitValue::Text(text)) => Ok(Value::Text(text)),
+        None => Err(Gap::Missing),
+    }
 }
