@@ -107,7 +107,7 @@ def remade(process):
 
 def rebuilt(process):
     """How many stores this process found unusable and rebuilt, by its log."""
-    return sum("rebuil" in line for line in process.text.splitlines())
+    return sum("cannot be trusted" in line for line in process.text.splitlines())
 
 
 def open_transaction(broker, scenario):
@@ -135,6 +135,19 @@ def quiet(live, seconds):
     def still():
         if len(live.records) != last[0]:
             last[:] = [len(live.records), time.monotonic()]
+        return time.monotonic() - last[1] >= seconds
+
+    return still
+
+
+def quiet_offsets(shop_now, seconds):
+    """A condition: the group's positions have not moved for that long."""
+    last = [None, time.monotonic()]
+
+    def still():
+        found = reader.unread(shop_now.broker.address, shop_now.name, shop_now.inputs)
+        if found != last[0]:
+            last[:] = [found, time.monotonic()]
         return time.monotonic() - last[1] >= seconds
 
     return still
