@@ -80,6 +80,10 @@ class Scenario:
 
         wait.until(f"{times} more commits", moved, 30, every=0.05)
 
+    def unread(self):
+        """What the group has not committed yet."""
+        return reader.unread(self.broker.address, self.name, self.inputs)
+
     def finish(self, seconds=120):
         """Wait until all input is committed, then end what runs in good order."""
         reader.wait_read(self.broker.address, self.name, self.inputs, seconds)

@@ -45,7 +45,7 @@ def cart_flow(after, within, expires):
 REPORTS = ("accepted", "sent", "delivered", "opened", "clicked", "bounced", "failed", "expired", "cancelled", "unsubscribed")
 
 
-def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None):
+def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None):
     """What writes an application's configuration: a function of application and instance, giving one for `tidegate`.
 
     Without `flows` the shipped ones, without `policy` and `quiet_hours` the shipped defaults.
@@ -74,7 +74,8 @@ def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="
             "flows": directory,
             "topics": {"create": True, "partitions": partitions, "replication_factor": 1, "min_insync_replicas": 1},
             # Small batches: more of the moments at which something can go wrong.
-            "commit": commit or {"max_records": 500},
+            "commit": {"max_records": 500} if commit is None else commit,
+            "state": state or {},
             "http": {"listen": f"127.0.0.1:{app.port(instance)}"},
             "log": {"level": log},
         }
