@@ -19,7 +19,7 @@ INSIDE = (
 
 def events_file(directory, seed, count, customers, real=False):
     """Events of a test as one file, oldest first: the real ones (2019) before the generated (2026). A public clone has no real ones."""
-    path = Path(directory) / "events.jsonl"
+    path = Path(directory) / f"events-{seed}-{count}.jsonl"
     with open(path, "wb") as out:
         if real and REAL.exists():
             with gzip.open(REAL, "rb") as source:
