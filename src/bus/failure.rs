@@ -30,3 +30,16 @@ pub struct Failure {
     /// A record that can never be sent (too large): index of it within its batch is not needed, its topic is in `attempted`.
     pub too_large: bool,
 }
+
+impl Failure {
+    /// A failed call: what was attempted on which named object, the client's name of the error, what to do.
+    #[must_use]
+    pub fn new(attempted: impl Into<String>, code: impl Into<String>, remedy: Remedy) -> Self {
+        Self {
+            attempted: attempted.into(),
+            code: code.into(),
+            remedy,
+            too_large: false,
+        }
+    }
+}

@@ -1,1 +1,321 @@
-//! kafka
+//! The bus on a real broker (or the demo's embedded one): rdkafka behind [`Bus`]. Only this module names the client library.
+//!
+//! ```text
+//!   poll ── consumer: group member, anchor + direct inputs        ends: a thread that asks where the inputs end now
+//!   begin … commit ── producer a, producer b: transactions in turn      uncommitted: a client that asks for high watermarks
+//!   read_changelogs ── changelog: assigned by hand                      admin: topics, at start and on command
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::bus::{
+    Bus, ChangelogChunk, Failure, Farewell, InputId, NextOffset, Outgoing, Polled, Position,
+    Progress, Remedy, Turn, Watermarks,
+};
+use crate::clock::Clock;
+
+pub mod admin;
+mod changelog;
+mod consumer;
+mod ends;
+mod failure;
+mod producer;
+pub mod settings;
+
+pub use settings::Settings;
+
+use changelog::ChangelogReader;
+use consumer::Member;
+use ends::Watcher;
+use failure::Call;
+use producer::Transactional;
+
+/// The bound of one question for watermarks.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Passes librdkafka's log on. Its debug contexts, which carry keys and payloads, cannot be switched on ([`settings::check`]).
+fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", facility, "{message}");
+        }
+        // What librdkafka calls an error (a connection refused) it repairs itself.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            tracing::warn!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+/// Callbacks of clients that only ask.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+    fn error(&self, error: rdkafka::error::KafkaError, _reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "asker");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// The version of librdkafka in this binary.
+#[must_use]
+pub fn client_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
+
+/// One worker's connections to Kafka.
+pub struct KafkaBus {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    member: Member,
+    producers: [Transactional; 2],
+    changelog: ChangelogReader,
+    watcher: Watcher,
+    uncommitted: BaseConsumer<Quiet>,
+}
+
+/// Joins the group and makes both producers, all at once; returns when the producers are ready. The first assignment comes from
+/// [`Bus::poll`].
+///
+/// # Errors
+/// `Retry` when the coordinator did not answer within `connect_timeout`, `Fatal` when settings or rights are wrong.
+pub fn connect(settings: Settings, clock: Arc<dyn Clock>) -> Result<KafkaBus, Failure> {
+    let mut a = Transactional::new(&settings, Turn::A, clock.clone());
+    let mut b = Transactional::new(&settings, Turn::B, clock.clone());
+    let within = settings.connect_timeout;
+    // One after the other this takes half a second longer after a kill (recovery.md).
+    let (member, made) = thread::scope(|scope| {
+        let makers =
+            [&mut a, &mut b].map(|producer| scope.spawn(move || producer.make_within(within)));
+        let member = Member::join(&settings, clock.clone()).inspect(Member::learn_inputs);
+        let made = makers.map(|maker| {
+            maker.join().unwrap_or_else(|_| {
+                let attempted = "make a producer";
+                Err(Failure::new(
+                    attempted,
+                    "its thread panicked",
+                    Remedy::Fatal,
+                ))
+            })
+        });
+        (member, made)
+    });
+    for outcome in made {
+        outcome?;
+    }
+    let uncommitted =
+        BaseConsumer::from_config_and_context(&settings.asker("read_uncommitted"), Quiet).map_err(
+            |error| failure::failure(Call::Connect, "make the client for watermarks", &error),
+        )?;
+    Ok(KafkaBus {
+        member: member?,
+        producers: [a, b],
+        changelog: ChangelogReader::new(&settings),
+        watcher: Watcher::start(&settings, clock.clone())?,
+        uncommitted,
+        settings,
+        clock,
+    })
+}
+
+impl KafkaBus {
+    fn producer(&mut self, turn: Turn) -> &mut Transactional {
+        let [a, b] = &mut self.producers;
+        match turn {
+            Turn::A => a,
+            Turn::B => b,
+        }
+    }
+
+    fn topic(&self, input: InputId) -> Result<Arc<str>, Failure> {
+        let topic = self.settings.inputs.get(usize::from(input.0)).cloned();
+        topic.ok_or_else(|| Failure::new("find an input topic", "no such input", Remedy::Fatal))
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, Failure> {
+        // Nobody else serves this client's log and error events.
+        while self.uncommitted.poll(Duration::ZERO).is_some() {}
+        let attempted = || format!("watermarks of {topic} partition {partition}");
+        let (low, high) = self
+            .uncommitted
+            .fetch_watermarks(topic, partition, ANSWER)
+            .map_err(|error| failure::failure(Call::Ask, attempted(), &error))?;
+        if low < 0 || high < 0 {
+            return Err(Failure::new(attempted(), "no answer", Remedy::Retry));
+        }
+        Ok(Watermarks {
+            low: NextOffset::at(low),
+            high: NextOffset::at(high),
+        })
+    }
+
+    fn watch(&self) {
+        let held: BTreeSet<(InputId, i32)> = self.member.held().collect();
+        self.watcher.watch(held);
+    }
+
+    /// A failure of the producer means less when the membership is lost too: then nothing may be written at all.
+    fn judge<T>(&self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        outcome.map_err(|failed| match failed.remedy {
+            Remedy::Remake | Remedy::Abort if self.member.lost() => Failure {
+                remedy: Remedy::Fenced,
+                ..failed
+            },
+            Remedy::Remake | Remedy::Abort | Remedy::Retry | Remedy::Fenced | Remedy::Fatal => {
+                failed
+            }
+        })
+    }
+}
+
+impl Bus for KafkaBus {
+    fn poll(&mut self, wait: Duration) -> Result<Polled, Failure> {
+        self.member.poll(wait)
+    }
+
+    fn assign(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        self.member.assign(partitions)?;
+        self.watch();
+        Ok(())
+    }
+
+    fn unassign(&mut self, partitions: &[i32], _lost: bool) -> Result<(), Failure> {
+        // Lost or not, what is held of these numbers goes: anchors are listed, direct inputs are ours to add.
+        self.member.unassign(partitions)?;
+        self.watch();
+        Ok(())
+    }
+
+    fn committed(
+        &mut self,
+        partitions: &[i32],
+    ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure> {
+        self.member.committed(partitions)
+    }
+
+    fn input_watermarks(&mut self, input: InputId, partition: i32) -> Result<Watermarks, Failure> {
+        self.watermarks(&self.topic(input)?, partition)
+    }
+
+    fn resume(&mut self, positions: &[Position]) -> Result<(), Failure> {
+        self.member.resume(positions)
+    }
+
+    fn pause(&mut self, input: InputId, partition: i32) -> Result<(), Failure> {
+        self.member.pause(input, partition)
+    }
+
+    fn progress(&mut self, each: &mut dyn FnMut(Progress)) {
+        let now = self.clock.elapsed();
+        for (input, partition, delivered) in self.member.delivered() {
+            if let Some(known) = self.watcher.end(input, partition) {
+                each(Progress {
+                    input,
+                    partition,
+                    delivered,
+                    end: known.end,
+                    age: now.saturating_sub(known.asked),
+                });
+            }
+        }
+    }
+
+    fn begin(&mut self, turn: Turn) -> Result<(), Failure> {
+        let outcome = self.producer(turn).begin();
+        self.judge(outcome)
+    }
+
+    fn send(&mut self, turn: Turn, record: Outgoing) -> Result<(), Failure> {
+        let outcome = self.producer(turn).send(&record);
+        self.judge(outcome)
+    }
+
+    fn drain(&mut self, turn: Turn) -> Result<Vec<(i32, i64)>, Failure> {
+        let outcome = self.producer(turn).drain();
+        self.judge(outcome)
+    }
+
+    fn send_offsets(&mut self, turn: Turn, positions: &[Position]) -> Result<(), Failure> {
+        assert!(
+            !positions.is_empty(),
+            "EO-4: a transaction without offsets is not fenced; a zombie would commit"
+        );
+        let mut list = TopicPartitionList::new();
+        let worker = self.settings.client_id();
+        for position in positions {
+            assert!(
+                self.member.holds(position.input, position.partition),
+                "EO-5: offsets of partition {}, which is not assigned",
+                position.partition
+            );
+            let topic = self.topic(position.input)?;
+            let mut element = list.add_partition(&topic, position.partition);
+            element
+                .set_offset(Offset::Offset(position.next.get()))
+                .map_err(|error| {
+                    failure::failure(Call::Assign, format!("offset in {topic}"), &error)
+                })?;
+            element.set_metadata(&worker);
+        }
+        let metadata = self.member.metadata()?;
+        let outcome = self.producer(turn).offsets(&list, &metadata);
+        self.judge(outcome)
+    }
+
+    fn commit(&mut self, turn: Turn) -> Result<(), Failure> {
+        let outcome = self.producer(turn).commit();
+        self.judge(outcome)
+    }
+
+    fn abort(&mut self, turn: Turn) -> Result<(), Failure> {
+        self.producer(turn).abort()
+    }
+
+    fn suspect(&self, turn: Turn) -> bool {
+        let [a, b] = &self.producers;
+        match turn {
+            Turn::A => a.suspect(),
+            Turn::B => b.suspect(),
+        }
+    }
+
+    fn remake(&mut self, turn: Turn) -> Result<(), Failure> {
+        self.producer(turn).remake()
+    }
+
+    fn changelog_watermarks(&mut self, partition: i32) -> Result<Watermarks, Failure> {
+        self.watermarks(&self.settings.changelog, partition)
+    }
+
+    fn open_changelog(&mut self, partition: i32, from: NextOffset) -> Result<(), Failure> {
+        self.changelog.open(partition, from)
+    }
+
+    fn read_changelogs(&mut self, wait: Duration) -> Result<Vec<(i32, ChangelogChunk)>, Failure> {
+        self.changelog.read(wait)
+    }
+
+    fn close_changelog(&mut self, partition: i32) -> Result<(), Failure> {
+        self.changelog.close(partition)
+    }
+
+    fn close(&mut self, farewell: Farewell) -> Result<(), Failure> {
+        self.watcher.watch(BTreeSet::new());
+        self.member.close(farewell)
+    }
+}

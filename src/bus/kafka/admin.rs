@@ -1,0 +1,482 @@
+//! Topics: what should be there, what is there, what to do about the difference; and trimming the anchor behind what was read.
+//!
+//! Used by `topics print`, `topics apply` and the checks at start.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::runtime::{Builder, Runtime};
+
+use super::failure::{Call, failure};
+use super::{Quiet, Settings};
+use crate::bus::{Failure, NextOffset, Remedy};
+
+/// The bound of one question to the brokers.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A topic as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many copies; `None` for the broker's default. Used on creation only.
+    pub replication: Option<i32>,
+    /// Settings by Kafka's names.
+    pub settings: BTreeMap<String, String>,
+    /// tidegate may create it. Topics of others are only looked at.
+    pub ours: bool,
+}
+
+impl TopicSpec {
+    fn ours(name: String, partitions: i32, settings: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            name,
+            partitions,
+            replication: None,
+            settings: settings.iter().map(owned).collect(),
+            ours: true,
+        }
+    }
+
+    /// An input topic: another's, with as many partitions as the anchor, or a customer's events would be spread over tasks.
+    #[must_use]
+    pub fn input(name: &str, partitions: i32) -> Self {
+        Self {
+            ours: false,
+            ..Self::ours(name.to_owned(), partitions, &[])
+        }
+    }
+
+    /// A topic of decisions that senders read: created with `partitions` when missing, never judged by its settings.
+    #[must_use]
+    pub fn outbound(name: &str, partitions: i32) -> Self {
+        Self::ours(name.to_owned(), partitions, &[])
+    }
+}
+
+/// The internal topics of an application with `partitions` tasks.
+#[must_use]
+pub fn internal_topics(app: &str, partitions: i32) -> Vec<TopicSpec> {
+    let week = "604800000";
+    vec![
+        // Kept by what is unread: trimmed behind the committed offsets, never by age.
+        TopicSpec::ours(
+            format!("{app}-events"),
+            partitions,
+            &[
+                ("cleanup.policy", "delete"),
+                ("retention.ms", "-1"),
+                ("retention.bytes", "-1"),
+            ],
+        ),
+        // Tombstones stay for a week: a store that was away for less than half of that can catch up without reviving the erased.
+        TopicSpec::ours(
+            format!("{app}-profiles-changelog"),
+            partitions,
+            &[
+                ("cleanup.policy", "compact"),
+                ("delete.retention.ms", week),
+                ("max.compaction.lag.ms", "86400000"),
+                ("min.cleanable.dirty.ratio", "0.3"),
+                ("segment.ms", "86400000"),
+                ("max.message.bytes", "1048588"),
+            ],
+        ),
+        TopicSpec::ours(
+            format!("{app}-blocks"),
+            partitions,
+            &[("cleanup.policy", "compact"), ("delete.retention.ms", week)],
+        ),
+        TopicSpec::ours(
+            format!("{app}-decisions"),
+            partitions,
+            &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")],
+        ),
+        TopicSpec::ours(
+            format!("{app}-dlq"),
+            partitions,
+            &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")],
+        ),
+    ]
+}
+
+/// A topic as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicFound {
+    /// How many partitions.
+    pub partitions: i32,
+    /// Settings in force by Kafka's names, defaults included.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// How a topic differs from what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It does not exist.
+    Missing,
+    /// It has another number of partitions. State is per partition, so this cannot be mended in place.
+    Partitions {
+        /// As it is.
+        found: i32,
+        /// As it should be.
+        wanted: i32,
+    },
+    /// A setting has another value.
+    Setting {
+        /// Its name.
+        name: String,
+        /// As it is; `None` when the broker does not know the setting.
+        found: Option<String>,
+        /// As it should be.
+        wanted: String,
+    },
+}
+
+/// One difference of one topic. Displays what was found, what is wanted, and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicProblem {
+    /// The topic as it should be.
+    pub topic: TopicSpec,
+    /// How it differs.
+    pub difference: Difference,
+}
+
+impl TopicProblem {
+    /// Must not be run with: a missing topic or another partition count. A setting that differs is worth a warning.
+    #[must_use]
+    pub fn stops(&self) -> bool {
+        match self.difference {
+            Difference::Missing | Difference::Partitions { .. } => true,
+            Difference::Setting { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for TopicProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TopicSpec {
+            name,
+            partitions,
+            ours,
+            ..
+        } = &self.topic;
+        match &self.difference {
+            Difference::Missing if *ours => write!(
+                f,
+                "topic {name}: not found, wanted with {} partitions; `tidegate topics apply` creates it, or set `topics.create: true`",
+                partitions
+            ),
+            Difference::Missing => write!(
+                f,
+                "topic {name}: not found; it is an input, so its owner creates it (with {} partitions), or take it out of the inputs",
+                partitions
+            ),
+            Difference::Partitions { found, wanted } if *ours => write!(
+                f,
+                "topic {name}: {found} partitions found, {wanted} wanted; the number of tasks cannot change in place: set `topics.partitions: {found}`, or start anew under another `app.id`"
+            ),
+            Difference::Partitions { found, wanted } => write!(
+                f,
+                "topic {name}: {found} partitions found, {wanted} wanted; an input that is read directly has as many partitions as there are tasks: bind it with intake, or set `topics.partitions: {found}` before the first start"
+            ),
+            Difference::Setting {
+                name: setting,
+                found,
+                wanted,
+            } => write!(
+                f,
+                "topic {name}: {setting} is {}, wanted {wanted}; change it with kafka-configs.sh --alter",
+                found.as_deref().unwrap_or("unknown to the broker")
+            ),
+        }
+    }
+}
+
+/// What differs between the topics as they should be and as they are. Pure.
+#[must_use]
+pub fn compare(wanted: &[TopicSpec], found: &BTreeMap<String, TopicFound>) -> Vec<TopicProblem> {
+    let mut problems = Vec::new();
+    for topic in wanted {
+        let mut add = |difference| {
+            problems.push(TopicProblem {
+                topic: topic.clone(),
+                difference,
+            });
+        };
+        let Some(is) = found.get(&topic.name) else {
+            add(Difference::Missing);
+            continue;
+        };
+        if topic.partitions != is.partitions {
+            add(Difference::Partitions {
+                found: is.partitions,
+                wanted: topic.partitions,
+            });
+        }
+        for (name, wanted) in &topic.settings {
+            let value = is.settings.get(name);
+            if value != Some(wanted) {
+                add(Difference::Setting {
+                    name: name.clone(),
+                    found: value.cloned(),
+                    wanted: wanted.clone(),
+                });
+            }
+        }
+    }
+    problems
+}
+
+/// Asks and changes topics.
+pub struct Admin {
+    client: AdminClient<Quiet>,
+    runtime: Runtime,
+}
+
+impl Admin {
+    /// Makes the client; nothing is asked yet.
+    ///
+    /// # Errors
+    /// `Fatal` when librdkafka refuses the settings.
+    pub fn connect(settings: &Settings) -> Result<Self, Failure> {
+        let client = AdminClient::from_config_and_context(&settings.admin(), Quiet)
+            .map_err(|error| failure(Call::Connect, "make the admin client", &error))?;
+        let runtime = Builder::new_current_thread().build().map_err(|error| {
+            Failure::new("make the admin client", error.to_string(), Remedy::Fatal)
+        })?;
+        Ok(Self { client, runtime })
+    }
+
+    fn run<T>(
+        &self,
+        attempted: &str,
+        asked: impl Future<Output = Result<T, KafkaError>>,
+    ) -> Result<T, Failure> {
+        self.runtime
+            .block_on(asked)
+            .map_err(|error| failure(Call::Ask, attempted, &error))
+    }
+
+    /// The id of the cluster, by which a state directory knows where it belongs.
+    ///
+    /// # Errors
+    /// `Retry` while no broker answers.
+    pub fn cluster_id(&self) -> Result<String, Failure> {
+        let id = self.client.inner().fetch_cluster_id(ANSWER);
+        id.ok_or_else(|| Failure::new("ask for the cluster's id", "no answer", Remedy::Retry))
+    }
+
+    /// The number of partitions of a topic; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// `Retry` while no broker answers.
+    pub fn partitions(&self, topic: &str) -> Result<Option<i32>, Failure> {
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, ANSWER)
+            .map_err(|error| failure(Call::Ask, format!("metadata of {topic}"), &error))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found.map(|found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
+    }
+
+    /// The settings in force of topics that exist.
+    ///
+    /// # Errors
+    /// `Retry` while the brokers do not answer, `Fatal` without the right to ask.
+    pub fn settings(
+        &self,
+        topics: &[&str],
+    ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Failure> {
+        let mut all = BTreeMap::new();
+        if topics.is_empty() {
+            return Ok(all);
+        }
+        let asked: Vec<_> = topics
+            .iter()
+            .map(|topic| ResourceSpecifier::Topic(topic))
+            .collect();
+        let answer = self.run(
+            "describe the settings of topics",
+            self.client.describe_configs(&asked, &options()),
+        )?;
+        for (topic, described) in topics.iter().zip(answer) {
+            let described = described.map_err(|code| {
+                let error = KafkaError::Global(code);
+                failure(
+                    Call::Ask,
+                    format!("describe the settings of {topic}"),
+                    &error,
+                )
+            })?;
+            let values = described.entries.into_iter();
+            let values = values.filter_map(|entry| entry.value.map(|value| (entry.name, value)));
+            all.insert((*topic).to_owned(), values.collect());
+        }
+        Ok(all)
+    }
+
+    /// Looks at the topics and tells what differs from how they should be.
+    ///
+    /// # Errors
+    /// `Retry` while the brokers do not answer.
+    pub fn plan_topics(&self, wanted: &[TopicSpec]) -> Result<Vec<TopicProblem>, Failure> {
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, ANSWER)
+            .map_err(|error| failure(Call::Ask, "list the topics", &error))?;
+        let mut found = BTreeMap::new();
+        for topic in metadata.topics() {
+            if wanted.iter().any(|wanted| wanted.name == topic.name()) {
+                let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
+                let settings = BTreeMap::new();
+                found.insert(
+                    topic.name().to_owned(),
+                    TopicFound {
+                        partitions,
+                        settings,
+                    },
+                );
+            }
+        }
+        let judged: Vec<&str> = wanted
+            .iter()
+            .filter(|topic| !topic.settings.is_empty() && found.contains_key(&topic.name))
+            .map(|topic| topic.name.as_str())
+            .collect();
+        for (topic, settings) in self.settings(&judged)? {
+            if let Some(found) = found.get_mut(&topic) {
+                found.settings = settings;
+            }
+        }
+        Ok(compare(wanted, &found))
+    }
+
+    /// Creates the topics of ours that `problems` names as missing. Gives the names created; one that somebody else created
+    /// meanwhile is among them.
+    ///
+    /// # Errors
+    /// `Retry` while the brokers do not answer, `Fatal` when they refuse one.
+    pub fn apply_topics(&self, problems: &[TopicProblem]) -> Result<Vec<String>, Failure> {
+        let missing: Vec<&TopicSpec> = problems
+            .iter()
+            .filter(|problem| problem.topic.ours && problem.difference == Difference::Missing)
+            .map(|problem| &problem.topic)
+            .collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted: Vec<NewTopic<'_>> = missing
+            .iter()
+            .map(|topic| {
+                let replication = TopicReplication::Fixed(topic.replication.unwrap_or(-1));
+                let settings = topic.settings.iter();
+                settings.fold(
+                    NewTopic::new(&topic.name, topic.partitions, replication),
+                    |topic, (name, value)| topic.set(name, value),
+                )
+            })
+            .collect();
+        let answer = self.run(
+            "create topics",
+            self.client.create_topics(&wanted, &options()),
+        )?;
+        let mut created = Vec::new();
+        for outcome in answer {
+            match outcome {
+                Ok(name) | Err((name, rdkafka::error::RDKafkaErrorCode::TopicAlreadyExists)) => {
+                    created.push(name);
+                }
+                Err((name, code)) => {
+                    let attempted = format!("create topic {name}");
+                    return Err(Failure::new(attempted, code.to_string(), Remedy::Fatal));
+                }
+            }
+        }
+        Ok(created)
+    }
+
+    /// Deletes what lies before `keep_from` in partitions of a topic: the anchor behind the committed offsets.
+    ///
+    /// # Errors
+    /// `Retry` while a leader does not answer; nothing is lost by that.
+    pub fn trim(&self, topic: &str, keep_from: &[(i32, NextOffset)]) -> Result<(), Failure> {
+        if keep_from.is_empty() {
+            return Ok(());
+        }
+        let attempted = format!("delete read records of {topic}");
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in keep_from {
+            list.add_partition_offset(topic, *partition, Offset::Offset(next.get()))
+                .map_err(|error| failure(Call::Ask, attempted.as_str(), &error))?;
+        }
+        let answer = self.run(&attempted, self.client.delete_records(&list, &options()))?;
+        for element in answer.elements() {
+            element
+                .error()
+                .map_err(|error| failure(Call::Ask, attempted.as_str(), &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(ANSWER))
+        .operation_timeout(Some(ANSWER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_topic_found_wanted_and_remedy() {
+        let mut wanted = internal_topics("shop", 8);
+        wanted.push(TopicSpec::input("clicks", 8));
+        let mut found = BTreeMap::new();
+        for topic in &wanted {
+            let partitions = topic.partitions;
+            let settings = topic.settings.clone();
+            found.insert(
+                topic.name.clone(),
+                TopicFound {
+                    partitions,
+                    settings,
+                },
+            );
+        }
+        assert_eq!(compare(&wanted, &found), []);
+
+        found.remove("shop-dlq");
+        found.get_mut("clicks").unwrap().partitions = 6;
+        let changelog = found.get_mut("shop-profiles-changelog").unwrap();
+        changelog
+            .settings
+            .insert("cleanup.policy".into(), "delete".into());
+        let problems = compare(&wanted, &found);
+        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "topic shop-profiles-changelog: cleanup.policy is delete, wanted compact; change it with kafka-configs.sh --alter",
+                "topic shop-dlq: not found, wanted with 8 partitions; `tidegate topics apply` creates it, or set `topics.create: true`",
+                "topic clicks: 6 partitions found, 8 wanted; an input that is read directly has as many partitions as there are tasks: bind it with intake, or set `topics.partitions: 6` before the first start",
+            ]
+        );
+        assert_eq!(
+            problems.iter().map(TopicProblem::stops).collect::<Vec<_>>(),
+            [false, true, true]
+        );
+    }
+}

@@ -1,0 +1,653 @@
+//! The group member: rebalances as values, assignment by hand, records.
+//!
+//! librdkafka hands a rebalance over as an event and then waits, in a state of its own, until `incremental_assign` or
+//! `incremental_unassign` is called; it does not care whether that happens inside rdkafka's callback (`rd_kafka_event_destroy` only
+//! frees the list, the group stays in WAIT_ASSIGN_CALL or WAIT_UNASSIGN_CALL, and hands out no second event meanwhile). So the
+//! callback here only stores what it was told, and the worker answers when it has committed.
+//!
+//! ```text
+//!  subscribe(anchor) ─► Assigned ─► assign: anchor + direct inputs, paused ─► restore ─► resume at committed positions
+//!                       Revoked  ─► (worker commits or aborts) ─► unassign: exactly what is held
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::failure::{Call, failure};
+use super::settings::Settings;
+use crate::bus::{Failure, Farewell, InputId, NextOffset, Polled, Position, Record, Remedy};
+use crate::clock::Clock;
+use crate::value::Timestamp;
+
+/// The bound of calls that wait for a broker's answer.
+const ANSWER: Duration = Duration::from_secs(1);
+/// The bound of local calls that wait for librdkafka's main thread.
+const LOCAL: Duration = Duration::from_secs(2);
+/// The bound of saying goodbye.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// What librdkafka told about the group, in order.
+#[derive(Debug)]
+enum Rebalance {
+    Assigned(Vec<i32>),
+    Revoked { partitions: Vec<i32>, lost: bool },
+}
+
+/// Takes librdkafka's callbacks of the group member.
+pub(super) struct MemberContext {
+    anchor: Arc<str>,
+    told: Mutex<VecDeque<Rebalance>>,
+    /// Nobody is there to answer any more: rebalances are answered on the spot, or closing would wait for ever.
+    closing: AtomicBool,
+}
+
+impl MemberContext {
+    fn next(&self) -> Option<Rebalance> {
+        self.told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+}
+
+impl ClientContext for MemberContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::log(level, facility, message);
+    }
+    fn error(&self, error: KafkaError, _reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "member");
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        kind: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::SeqCst) {
+            answer_for_nobody(consumer, assigned);
+            return;
+        }
+        let partitions = list
+            .elements_for_topic(&self.anchor)
+            .iter()
+            .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+            .collect();
+        let told = if assigned {
+            Rebalance::Assigned(partitions)
+        } else {
+            Rebalance::Revoked {
+                partitions,
+                // Read here: `incremental_unassign` clears it.
+                lost: consumer.assignment_lost(),
+            }
+        };
+        self.told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(told);
+    }
+}
+
+/// While closing: take nothing, give everything up.
+fn answer_for_nobody(consumer: &BaseConsumer<MemberContext>, assigned: bool) {
+    let answer = if assigned {
+        consumer.incremental_assign(&TopicPartitionList::new())
+    } else {
+        consumer
+            .assignment()
+            .and_then(|held| consumer.incremental_unassign(&held))
+    };
+    if let Err(error) = answer {
+        tracing::debug!(%error, "answering a rebalance while closing");
+    }
+}
+
+/// One input partition that this member holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Everything readable below it was handed out; `None` until a position was given.
+    delivered: Option<NextOffset>,
+    /// Records may be handed out.
+    reading: bool,
+}
+
+/// The group member of one worker.
+pub(super) struct Member {
+    /// `None` once closed.
+    consumer: Option<BaseConsumer<MemberContext>>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    held: BTreeMap<(InputId, i32), Held>,
+    /// A rebalance that was handed out and not answered yet: true for an assignment.
+    unanswered: Option<bool>,
+    /// The last poll found nothing, so markers may have moved positions that no record told of.
+    drained: bool,
+}
+
+impl Member {
+    /// Makes the member and lets it join; joining goes on in librdkafka's thread.
+    pub(super) fn join(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        let Some(anchor) = settings.inputs.first() else {
+            return Err(Failure::new("join", "no input topic", Remedy::Fatal));
+        };
+        let context = MemberContext {
+            anchor: anchor.clone(),
+            told: Mutex::default(),
+            closing: AtomicBool::new(false),
+        };
+        let consumer = BaseConsumer::from_config_and_context(&settings.member(), context)
+            .map_err(|error| failure(Call::Connect, "make the group member", &error))?;
+        consumer
+            .subscribe(&[anchor])
+            .map_err(|error| failure(Call::Connect, format!("subscribe to {anchor}"), &error))?;
+        Ok(Self {
+            consumer: Some(consumer),
+            settings: settings.clone(),
+            clock,
+            held: BTreeMap::new(),
+            unanswered: None,
+            drained: false,
+        })
+    }
+
+    /// Learns the leaders of the direct inputs beforehand, so that the first assignment does not wait for them.
+    pub(super) fn learn_inputs(&self) {
+        for topic in &self.settings.inputs {
+            if let Ok(consumer) = self.consumer()
+                && let Err(error) = consumer.fetch_metadata(Some(topic), ANSWER)
+            {
+                tracing::debug!(%topic, %error, "metadata of an input");
+            }
+        }
+    }
+
+    fn consumer(&self) -> Result<&BaseConsumer<MemberContext>, Failure> {
+        self.consumer
+            .as_ref()
+            .ok_or_else(|| Failure::new("use the group member", "closed", Remedy::Fatal))
+    }
+
+    fn topic(&self, input: InputId) -> Result<&Arc<str>, Failure> {
+        self.settings
+            .inputs
+            .get(usize::from(input.0))
+            .ok_or_else(|| Failure::new("find an input topic", "no such input", Remedy::Fatal))
+    }
+
+    pub(super) fn poll(&mut self, wait: Duration) -> Result<Polled, Failure> {
+        let deadline = self.clock.elapsed().saturating_add(wait);
+        let mut remaining = wait;
+        loop {
+            if let Some(told) = self.take_rebalance()? {
+                return Ok(told);
+            }
+            let consumer = self.consumer()?;
+            let Some(polled) = consumer.poll(remaining) else {
+                if let Some(told) = self.take_rebalance()? {
+                    return Ok(told);
+                }
+                self.drained = true;
+                return Ok(Polled::Nothing);
+            };
+            match polled.map(|message| record(&self.settings.inputs, &message)) {
+                Ok(Some(record)) => {
+                    if let Some(held) = self.held.get_mut(&(record.input, record.partition))
+                        && held.reading
+                    {
+                        held.delivered = Some(NextOffset::after(record.offset));
+                        return Ok(Polled::Record(record));
+                    }
+                    // Fetched before its pause took hold; `resume` seeks anyway, so it comes again.
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let failed = failure(Call::Poll, "poll the inputs", &error);
+                    if failed.remedy == Remedy::Fatal {
+                        return Err(failed);
+                    }
+                    // librdkafka repairs these itself (connections, metadata, membership); the log has them.
+                    tracing::debug!(code = %failed.code, "poll");
+                }
+            }
+            remaining = deadline.saturating_sub(self.clock.elapsed());
+        }
+    }
+
+    fn take_rebalance(&mut self) -> Result<Option<Polled>, Failure> {
+        let told = self.consumer()?.context().next();
+        Ok(told.map(|told| match told {
+            Rebalance::Assigned(partitions) => {
+                self.unanswered = Some(true);
+                Polled::Assigned(partitions)
+            }
+            Rebalance::Revoked { partitions, lost } => {
+                self.unanswered = Some(false);
+                Polled::Revoked { partitions, lost }
+            }
+        }))
+    }
+
+    /// Every (input, partition) of these partition numbers, once: librdkafka ends the process over a partition unassigned twice.
+    fn inputs_of(&self, partitions: &[i32]) -> Vec<(InputId, Arc<str>, i32)> {
+        let partitions: BTreeSet<i32> = partitions.iter().copied().collect();
+        let mut all = Vec::new();
+        for (index, topic) in self.settings.inputs.iter().enumerate() {
+            let input = InputId(u16::try_from(index).unwrap_or(u16::MAX));
+            for partition in &partitions {
+                all.push((input, topic.clone(), *partition));
+            }
+        }
+        all
+    }
+
+    /// Answers an assignment. New partitions start paused, at their end: nothing is fetched and no offset is asked of the group
+    /// before [`Self::resume`] (that question would wait here for a dead peer's open transaction).
+    pub(super) fn assign(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        let mut list = TopicPartitionList::new();
+        let taken = self.inputs_of(partitions);
+        for (_, topic, partition) in &taken {
+            list.add_partition_offset(topic, *partition, Offset::End)
+                .map_err(|error| failure(Call::Assign, format!("list {topic}"), &error))?;
+        }
+        let consumer = self.consumer()?;
+        consumer
+            .incremental_assign(&list)
+            .map_err(|error| failure(Call::Assign, "incremental_assign", &error))?;
+        if !taken.is_empty() {
+            consumer
+                .pause(&list)
+                .map_err(|error| failure(Call::Assign, "pause new partitions", &error))?;
+        }
+        self.unanswered = None;
+        for (input, _, partition) in taken {
+            let held = Held {
+                delivered: None,
+                reading: false,
+            };
+            self.held.insert((input, partition), held);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Answers a revocation with exactly what is held of these partition numbers: an unknown one would fail the whole call, and
+    /// the broker lists anchors only.
+    pub(super) fn unassign(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        let mut list = TopicPartitionList::new();
+        let given_up: Vec<_> = self
+            .inputs_of(partitions)
+            .into_iter()
+            .filter(|(input, _, partition)| self.held.contains_key(&(*input, *partition)))
+            .collect();
+        for (_, topic, partition) in &given_up {
+            list.add_partition(topic, *partition);
+        }
+        self.consumer()?
+            .incremental_unassign(&list)
+            .map_err(|error| failure(Call::Assign, "incremental_unassign", &error))?;
+        self.unanswered = None;
+        for (input, _, partition) in given_up {
+            self.held.remove(&(input, partition));
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Ends the pause of up to a second that a rebalance (or a resume, when nothing else was being read) leaves behind: a request
+    /// to a broker wakes the thread that fetches from it.
+    fn wake(&self) {
+        let (Ok(consumer), Some(anchor)) = (self.consumer(), self.settings.inputs.first()) else {
+            return;
+        };
+        let metadata = match consumer.fetch_metadata(Some(anchor), ANSWER) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                tracing::debug!(%error, "metadata of the anchor");
+                return;
+            }
+        };
+        if metadata.brokers().len() < 2 {
+            return;
+        }
+        // Metadata woke one broker's thread; the leaders of what we hold are woken one by one.
+        let mut asked = Vec::new();
+        for partition in metadata
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions())
+        {
+            let held = self.held.contains_key(&(InputId(0), partition.id()));
+            if held && !asked.contains(&partition.leader()) {
+                asked.push(partition.leader());
+                if let Err(error) = consumer.fetch_watermarks(anchor, partition.id(), ANSWER) {
+                    tracing::debug!(%error, "waking a leader");
+                }
+            }
+        }
+    }
+
+    pub(super) fn committed(
+        &self,
+        partitions: &[i32],
+    ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure> {
+        let asked = self.inputs_of(partitions);
+        let mut list = TopicPartitionList::new();
+        for (_, topic, partition) in &asked {
+            list.add_partition(topic, *partition);
+        }
+        let attempted = || format!("committed offsets of group {}", self.settings.app);
+        let answer = self
+            .consumer()?
+            .committed_offsets(list, ANSWER)
+            .map_err(|error| failure(Call::Ask, attempted(), &error))?;
+        let mut offsets = Vec::with_capacity(asked.len());
+        for (input, topic, partition) in asked {
+            let missing = || Failure::new(attempted(), "no answer", Remedy::Retry);
+            let element = answer
+                .find_partition(&topic, partition)
+                .ok_or_else(missing)?;
+            element
+                .error()
+                .map_err(|error| failure(Call::Ask, attempted(), &error))?;
+            let next = match element.offset() {
+                Offset::Offset(next) => Some(NextOffset::at(next)),
+                Offset::Invalid => None,
+                // Nothing else is an answer, and a missing one is never read as zero.
+                Offset::Beginning | Offset::End | Offset::Stored | Offset::OffsetTail(_) => {
+                    return Err(missing());
+                }
+            };
+            offsets.push((input, partition, next));
+        }
+        Ok(offsets)
+    }
+
+    pub(super) fn resume(&mut self, positions: &[Position]) -> Result<(), Failure> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        for position in positions {
+            let topic = self.topic(position.input)?;
+            list.add_partition_offset(
+                topic,
+                position.partition,
+                Offset::Offset(position.next.get()),
+            )
+            .map_err(|error| failure(Call::Seek, format!("position in {topic}"), &error))?;
+        }
+        let asleep = !self.held.values().any(|held| held.reading);
+        // The seek goes first: a resumed partition would fetch from where it stood.
+        self.seek(list.clone())?;
+        self.consumer()?
+            .resume(&list)
+            .map_err(|error| failure(Call::Seek, "resume", &error))?;
+        for position in positions {
+            if let Some(held) = self.held.get_mut(&(position.input, position.partition)) {
+                held.delivered = Some(position.next);
+                held.reading = true;
+            }
+        }
+        if asleep {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Seeks them all. A partition just taken over may have to wait until one just given up has stopped.
+    fn seek(&self, list: TopicPartitionList) -> Result<(), Failure> {
+        let consumer = self.consumer()?;
+        let deadline = self.clock.elapsed().saturating_add(LOCAL);
+        let mut left = list;
+        loop {
+            let answer = consumer
+                .seek_partitions(left, LOCAL)
+                .map_err(|error| failure(Call::Seek, "seek", &error))?;
+            let mut refused = TopicPartitionList::new();
+            let mut reason = None;
+            for element in answer.elements() {
+                if let Err(error) = element.error() {
+                    let failed =
+                        failure(Call::Seek, format!("seek in {}", element.topic()), &error);
+                    if failed.remedy == Remedy::Fatal {
+                        return Err(failed);
+                    }
+                    reason = Some(failed);
+                    refused
+                        .add_partition_offset(
+                            element.topic(),
+                            element.partition(),
+                            element.offset(),
+                        )
+                        .map_err(|error| failure(Call::Seek, "seek", &error))?;
+                }
+            }
+            let Some(reason) = reason else {
+                return Ok(());
+            };
+            if self.clock.elapsed() >= deadline {
+                return Err(reason);
+            }
+            left = refused;
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    pub(super) fn pause(&mut self, input: InputId, partition: i32) -> Result<(), Failure> {
+        let topic = self.topic(input)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        self.consumer()?
+            .pause(&list)
+            .map_err(|error| failure(Call::Seek, format!("pause {topic}"), &error))?;
+        if let Some(held) = self.held.get_mut(&(input, partition)) {
+            held.reading = false;
+        }
+        Ok(())
+    }
+
+    /// Every input partition held, with how far it was delivered (`None` before its first position).
+    pub(super) fn delivered(&mut self) -> Vec<(InputId, i32, NextOffset)> {
+        if self.drained {
+            self.drained = false;
+            self.move_over_markers();
+        }
+        self.held
+            .iter()
+            .filter_map(|((input, partition), held)| {
+                held.delivered.map(|next| (*input, *partition, next))
+            })
+            .collect()
+    }
+
+    /// The client's own positions also count transaction markers, which no record tells of.
+    fn move_over_markers(&mut self) {
+        let positions = match self.consumer().map(Consumer::position) {
+            Ok(Ok(positions)) => positions,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "positions");
+                return;
+            }
+            Err(_) => return,
+        };
+        for ((input, partition), held) in &mut self.held {
+            let Some(topic) = self.settings.inputs.get(usize::from(input.0)) else {
+                continue;
+            };
+            if held.reading
+                && let Some(element) = positions.find_partition(topic, *partition)
+                && let Offset::Offset(next) = element.offset()
+            {
+                held.delivered = held.delivered.max(Some(NextOffset::at(next)));
+            }
+        }
+    }
+
+    /// Is this input partition assigned?
+    pub(super) fn holds(&self, input: InputId, partition: i32) -> bool {
+        self.held.contains_key(&(input, partition))
+    }
+
+    /// The input partitions that are assigned.
+    pub(super) fn held(&self) -> impl Iterator<Item = (InputId, i32)> {
+        self.held.keys().copied()
+    }
+
+    /// The membership as of now, for the generation check of a commit.
+    ///
+    /// # Errors
+    /// `Fenced` when the membership is lost. It is looked at after the metadata was read: librdkafka's main thread empties the
+    /// member id and marks the loss in one go, so metadata without a member always meets the mark.
+    pub(super) fn metadata(&self) -> Result<ConsumerGroupMetadata, Failure> {
+        let consumer = self.consumer()?;
+        let metadata = consumer.group_metadata();
+        let gone = |code: &str| Failure::new("read the membership", code, Remedy::Fenced);
+        if consumer.assignment_lost() {
+            return Err(gone("assignment lost"));
+        }
+        metadata.ok_or_else(|| gone("no member"))
+    }
+
+    /// Somebody else may own our partitions already.
+    pub(super) fn lost(&self) -> bool {
+        self.consumer.as_ref().is_none_or(Consumer::assignment_lost)
+    }
+
+    /// Says goodbye and closes, in at most some seconds.
+    pub(super) fn close(&mut self, farewell: Farewell) -> Result<(), Failure> {
+        if self.consumer.is_none() {
+            return Ok(());
+        }
+        let left = match farewell {
+            Farewell::Restart => Ok(()),
+            Farewell::Leave => self.leave(),
+        };
+        let closed = self.shut();
+        left.and(closed)
+    }
+
+    /// A static member does not leave when it closes. It does leave when it unsubscribes, once it has given everything up; closing
+    /// before that would cancel it. The group's own list tells when it is gone.
+    fn leave(&mut self) -> Result<(), Failure> {
+        let deadline = self.clock.elapsed().saturating_add(GOODBYE);
+        self.answer_outstanding();
+        self.consumer()?.unsubscribe();
+        let attempted = format!("leave group {}", self.settings.app);
+        loop {
+            match self.poll(Duration::from_millis(20)) {
+                Ok(Polled::Revoked { .. }) => {
+                    let all: Vec<i32> = self.held.keys().map(|(_, partition)| *partition).collect();
+                    self.unassign(&all)?;
+                }
+                Ok(Polled::Assigned(_)) => self.assign(&[])?,
+                Ok(Polled::Nothing | Polled::Record(_)) => {
+                    if self.held.is_empty() && !self.listed().unwrap_or(true) {
+                        return Ok(());
+                    }
+                }
+                Err(failed) => return Err(failed),
+            }
+            if self.clock.elapsed() >= deadline {
+                return Err(Failure::new(attempted, "no answer", Remedy::Retry));
+            }
+        }
+    }
+
+    /// Does the coordinator still list us? `None` without an answer.
+    fn listed(&self) -> Option<bool> {
+        let consumer = self.consumer.as_ref()?;
+        let groups = consumer
+            .fetch_group_list(Some(&self.settings.app), ANSWER)
+            .ok()?;
+        let client_id = self.settings.client_id();
+        let members = groups.groups().iter().flat_map(|group| group.members());
+        Some(
+            members
+                .into_iter()
+                .any(|member| member.client_id() == client_id),
+        )
+    }
+
+    fn answer_outstanding(&mut self) {
+        let Some(consumer) = &self.consumer else {
+            return;
+        };
+        if let Some(assigned) = self.unanswered.take() {
+            answer_for_nobody(consumer, assigned);
+        }
+        while let Some(told) = consumer.context().next() {
+            answer_for_nobody(consumer, matches!(told, Rebalance::Assigned(_)));
+        }
+    }
+
+    /// Closes in a thread of its own, so that a coordinator that does not answer cannot hold the process.
+    fn shut(&mut self) -> Result<(), Failure> {
+        let Some(consumer) = &self.consumer else {
+            return Ok(());
+        };
+        consumer.context().closing.store(true, Ordering::SeqCst);
+        self.answer_outstanding();
+        self.held.clear();
+        let consumer = self.consumer.take();
+        let (done, closed) = mpsc::channel();
+        let closer = thread::Builder::new()
+            .name("farewell".into())
+            .spawn(move || {
+                drop(consumer);
+                // Nobody listens any more when it took too long.
+                done.send(()).ok();
+            });
+        let attempted = || format!("close the member of group {}", self.settings.app);
+        if closer.is_err() {
+            return Err(Failure::new(attempted(), "no thread", Remedy::Retry));
+        }
+        closed
+            .recv_timeout(GOODBYE)
+            .map_err(|_| Failure::new(attempted(), "no answer", Remedy::Retry))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Err(failed) = self.shut() {
+            tracing::warn!(%failed, "closing the group member");
+        }
+    }
+}
+
+/// Copies a message out of librdkafka's memory; `None` for a topic that is no input.
+fn record(inputs: &[Arc<str>], message: &BorrowedMessage<'_>) -> Option<Record> {
+    let topic = message.topic();
+    let index = inputs.iter().position(|input| &**input == topic)?;
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        let owned = |value: &[u8]| value.to_vec();
+        headers
+            .iter()
+            .map(|header| (header.key.to_owned(), header.value.map(owned)))
+            .collect()
+    });
+    Some(Record {
+        input: InputId(u16::try_from(index).ok()?),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers,
+    })
+}

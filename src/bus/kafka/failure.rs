@@ -1,0 +1,226 @@
+//! The one table from the client's errors to what must be done (engine.md §3).
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::bus::failure::{Failure, Remedy};
+
+/// The calls that can fail, as far as the remedy depends on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// Making a client.
+    Connect,
+    /// Polling the group member.
+    Poll,
+    /// Taking partitions over or giving them up.
+    Assign,
+    /// Setting the next offset of partitions, pausing, resuming.
+    Seek,
+    /// Asking for offsets, ends, metadata; creating topics.
+    Ask,
+    /// Reading a changelog.
+    Changelog,
+    /// `init_transactions`.
+    Init,
+    /// `begin_transaction`.
+    Begin,
+    /// Putting a record into the producer's queue.
+    Send,
+    /// The delivery report of a record.
+    Report,
+    /// `send_offsets_to_transaction`.
+    Offsets,
+    /// `commit_transaction`.
+    Commit,
+    /// `abort_transaction`.
+    Abort,
+}
+
+/// Nothing that is tried again under this name, with these rights, with this client will ever work.
+const HOPELESS: [Code; 12] = [
+    Code::FencedInstanceId,
+    Code::UnreleasedInstanceId,
+    Code::TopicAuthorizationFailed,
+    Code::GroupAuthorizationFailed,
+    Code::ClusterAuthorizationFailed,
+    Code::TransactionalIdAuthorizationFailed,
+    Code::SaslAuthenticationFailed,
+    Code::Authentication,
+    Code::UnsupportedSASLMechanism,
+    Code::UnsupportedVersion,
+    Code::InvalidTransactionTimeout,
+    Code::InvalidGroupId,
+];
+
+/// The group has moved on; the transaction cannot commit, the producer is sound.
+const REBALANCED: [Code; 3] = [
+    Code::UnknownMemberId,
+    Code::IllegalGeneration,
+    Code::RebalanceInProgress,
+];
+
+/// The record itself can never be sent.
+const TOO_LARGE: [Code; 3] = [
+    Code::MessageSizeTooLarge,
+    Code::MessageBatchTooLarge,
+    Code::InvalidMessageSize,
+];
+
+/// The offset to read from is not kept any more (or never was): going on would skip or repeat.
+const GONE: [Code; 4] = [
+    Code::AutoOffsetReset,
+    Code::OffsetOutOfRange,
+    Code::LogTruncation,
+    Code::NoOffset,
+];
+
+/// The topic or partition that configuration names does not exist.
+const UNKNOWN: [Code; 3] = [
+    Code::UnknownPartition,
+    Code::UnknownTopic,
+    Code::InvalidTopic,
+];
+
+/// What must be done about `code` at `call`.
+///
+/// A lost membership goes before this table: the callers say `Fenced` then.
+pub(super) fn remedy(call: Call, code: Code) -> Remedy {
+    if HOPELESS.contains(&code) {
+        return Remedy::Fatal;
+    }
+    match call {
+        // The client reports what it will repair itself; what it cannot repair is a position that is gone.
+        Call::Poll | Call::Changelog if GONE.contains(&code) => Remedy::Fatal,
+        Call::Poll if code == Code::Fatal => Remedy::Fatal,
+        Call::Poll | Call::Changelog | Call::Ask => Remedy::Retry,
+        // A fenced client is of no use even for `init_transactions`; everything else is waiting for the coordinator.
+        Call::Init if fenced(code) => Remedy::Remake,
+        Call::Init => Remedy::Retry,
+        Call::Seek if UNKNOWN.contains(&code) => Remedy::Fatal,
+        Call::Seek => Remedy::Retry,
+        Call::Connect | Call::Assign => Remedy::Fatal,
+        Call::Send if UNKNOWN.contains(&code) => Remedy::Fatal,
+        Call::Send if code == Code::QueueFull => Remedy::Retry,
+        Call::Send if TOO_LARGE.contains(&code) || code == Code::State => Remedy::Abort,
+        // Purged reports follow from the cause that came first; the caller looks whether the producer died of it.
+        Call::Report
+            if TOO_LARGE.contains(&code)
+                || matches!(code, Code::PurgeQueue | Code::PurgeInflight) =>
+        {
+            Remedy::Abort
+        }
+        // Definite answers of the broker: ordinary, the producer stays sound.
+        Call::Offsets if REBALANCED.contains(&code) => Remedy::Abort,
+        // What is left at these calls may still be on its way to a broker: it must not meet the next transaction of this
+        // producer (protocol v1 does not tell them apart), and after a commit nobody knows the outcome.
+        Call::Send | Call::Report | Call::Offsets | Call::Begin | Call::Commit | Call::Abort => {
+            Remedy::Remake
+        }
+    }
+}
+
+/// Did the broker give this producer's place to a newer one, or time its transaction out?
+pub(super) fn fenced(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::Fatal
+    )
+}
+
+/// Can the record that met `code` never be sent?
+pub(super) fn too_large(code: Code) -> bool {
+    TOO_LARGE.contains(&code)
+}
+
+/// The failure of `attempted` (call and named object, no key or payload).
+pub(super) fn failure(call: Call, attempted: impl Into<String>, error: &KafkaError) -> Failure {
+    let code = error.rdkafka_error_code();
+    let remedy = match code {
+        // Errors of configuration and of the local queues carry a text only.
+        None => remedy(call, Code::Fail),
+        Some(_) if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Remedy::Fatal,
+        Some(code) => remedy(call, code),
+    };
+    Failure {
+        attempted: attempted.into(),
+        code: name(error),
+        remedy,
+        too_large: code.is_some_and(too_large),
+    }
+}
+
+/// The error's name, without values of properties (they may be secrets).
+fn name(error: &KafkaError) -> String {
+    if let KafkaError::ClientConfig(_, description, property, _) = error {
+        return format!("{property}: {description}");
+    }
+    match (error, error.rdkafka_error_code()) {
+        (_, Some(code)) => code.to_string(),
+        (other, None) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_met_in_the_study_has_its_remedy() {
+        use Call::{Abort, Begin, Changelog, Commit, Init, Offsets, Poll, Report, Send};
+        for (call, code, wanted) in [
+            (Offsets, Code::UnknownMemberId, Remedy::Abort),
+            (Offsets, Code::IllegalGeneration, Remedy::Abort),
+            (Offsets, Code::RebalanceInProgress, Remedy::Abort),
+            (Offsets, Code::Fenced, Remedy::Remake),
+            (Offsets, Code::InvalidProducerEpoch, Remedy::Remake),
+            (Offsets, Code::OperationTimedOut, Remedy::Remake),
+            (Offsets, Code::FencedInstanceId, Remedy::Fatal),
+            (Offsets, Code::GroupAuthorizationFailed, Remedy::Fatal),
+            (Commit, Code::Fenced, Remedy::Remake),
+            (Commit, Code::InvalidProducerEpoch, Remedy::Remake),
+            (Commit, Code::OperationTimedOut, Remedy::Remake),
+            (Commit, Code::BrokerTransportFailure, Remedy::Remake),
+            (Commit, Code::UnknownProducerId, Remedy::Remake),
+            (Commit, Code::InvalidTransactionalState, Remedy::Remake),
+            (
+                Commit,
+                Code::TransactionalIdAuthorizationFailed,
+                Remedy::Fatal,
+            ),
+            (Abort, Code::Fenced, Remedy::Remake),
+            (Abort, Code::OperationTimedOut, Remedy::Remake),
+            (Begin, Code::Fenced, Remedy::Remake),
+            (Begin, Code::State, Remedy::Remake),
+            (Init, Code::ConcurrentTransactions, Remedy::Retry),
+            (Init, Code::OperationTimedOut, Remedy::Retry),
+            (Init, Code::CoordinatorLoadInProgress, Remedy::Retry),
+            (Init, Code::Fenced, Remedy::Remake),
+            (Init, Code::InvalidTransactionTimeout, Remedy::Fatal),
+            (Send, Code::QueueFull, Remedy::Retry),
+            (Send, Code::MessageSizeTooLarge, Remedy::Abort),
+            (Send, Code::State, Remedy::Abort),
+            (Send, Code::Fatal, Remedy::Remake),
+            (Send, Code::UnknownPartition, Remedy::Fatal),
+            (Report, Code::InvalidProducerEpoch, Remedy::Remake),
+            (Report, Code::PurgeQueue, Remedy::Abort),
+            (Report, Code::PurgeInflight, Remedy::Abort),
+            (Report, Code::MessageSizeTooLarge, Remedy::Abort),
+            (Report, Code::MessageTimedOut, Remedy::Remake),
+            (Poll, Code::UnreleasedInstanceId, Remedy::Fatal),
+            (Poll, Code::FencedInstanceId, Remedy::Fatal),
+            (Poll, Code::AutoOffsetReset, Remedy::Fatal),
+            (Poll, Code::PollExceeded, Remedy::Retry),
+            (Poll, Code::BrokerTransportFailure, Remedy::Retry),
+            (Poll, Code::UnknownTopicOrPartition, Remedy::Retry),
+            (Changelog, Code::OffsetOutOfRange, Remedy::Fatal),
+            (Changelog, Code::AllBrokersDown, Remedy::Retry),
+        ] {
+            assert_eq!(remedy(call, code), wanted, "{call:?} {code:?}");
+        }
+    }
+
+    #[test]
+    fn a_fatal_consumer_error_ends_the_process_whatever_its_code() {
+        let error = KafkaError::MessageConsumptionFatal(Code::UnknownMemberId);
+        assert_eq!(failure(Call::Poll, "poll", &error).remedy, Remedy::Fatal);
+    }
+}
