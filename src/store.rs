@@ -137,3 +137,6 @@ pub trait Store: Send {
     /// When the disk fails.
     fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError>;
 }
+
+#[cfg(test)]
+mod tests;

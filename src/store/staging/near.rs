@@ -6,8 +6,8 @@ use std::ops::Bound;
 use crate::store::{Store, StoreError};
 use crate::value::{ProfileKey, Timestamp};
 
-/// How many index entries one look into the store brings.
-const PAGE: usize = 512;
+/// How many index entries one look into the store brings; few in tests, so that they turn pages.
+const PAGE: usize = if cfg!(test) { 4 } else { 512 };
 /// Above that many entries the far ones are dropped again (LM-1).
 const MOST: usize = 4 * PAGE;
 
