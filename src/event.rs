@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use crate::value::{Money, ProfileKey, Timestamp};
 
+pub mod avro;
 mod check;
 pub mod currency;
 pub mod decode;
+mod encode;
 mod fields;
 pub mod json;
 mod person;

@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::decode::{DecodeContext, MAX_ITEMS};
 use super::refusal::{DecodeError, Refusal};
 use super::wire::{Key, Line, Pairs, Place, Scalar, Shape, Wire};
-use super::{Event, check};
+use super::{Currencies, Event, check, encode};
 
 /// Decodes one record.
 ///
@@ -30,6 +30,14 @@ pub fn decode(value: &[u8], context: &DecodeContext<'_>) -> Result<Event, Decode
         Ok(()) => check::event(&wire, value, context),
         Err(error) => Err(refused(&wire, &error)),
     }
+}
+
+/// Writes an event as one line of JSON, whose money is in the shop's currency.
+#[must_use]
+pub fn encode(event: &Event, currencies: &Currencies) -> Vec<u8> {
+    serde_json::Value::Object(encode::object(event, currencies))
+        .to_string()
+        .into_bytes()
 }
 
 /// What went wrong, without what serde says of it: that would quote the record.
