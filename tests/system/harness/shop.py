@@ -157,7 +157,7 @@ def quiet_offsets(shop_now, seconds):
 class Live:
     """A shop whose clock is the wall's: events happen when a test says so, with durations of seconds instead of hours."""
 
-    def __init__(self, broker, directory, after, within="10s", expires="120s", partitions=4, topic_settings=None, **more):
+    def __init__(self, broker, directory, after, within="1m", expires="1h", partitions=4, topic_settings=None, **more):
         self.broker, self.partitions = broker, partitions
         self.name = f"l-{random.SystemRandom().randrange(1 << 40):010x}"
         self.topics = input_topics(self.name)
