@@ -50,7 +50,7 @@ def test_after_a_long_outage_a_cascade_does_not_run_in_fast_motion(shared_broker
 
 
 def test_after_a_longer_outage_an_instance_expires_instead_of_speaking(shared_broker, workspace):
-    shop_now = shop.Live(shared_broker, workspace, after="2s", expires="5s")
+    shop_now = shop.Live(shared_broker, workspace, after="2s", within=None, expires="5s")
     customers = [f"gone-{n}" for n in range(10)]
     with shop_now.read() as live:
         process = shop_now.app.start("a").ready()

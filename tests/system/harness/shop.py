@@ -24,7 +24,14 @@ def channel_topics(name):
 
 
 def cart_flow(after, within, expires):
-    """The shipped abandoned cart with other durations."""
+    """The shipped abandoned cart with other durations; without `within` it has its first step only."""
+    steps = [{"channel": "email", "template": "cart_reminder"}]
+    if within is not None:
+        steps = [
+            {"channel": "email", "template": "cart_reminder", "success": "clicked", "within": within},
+            {"channel": "push", "template": "cart_reminder_short", "success": "opened", "within": within},
+            {"channel": "sms", "template": "cart_last_call"},
+        ]
     return {
         "flow": "abandoned_cart", "class": "marketing", "list": "offers", "priority": 60, "instance": "cart_id",
         "enter": {"events": ["product_added", "product_removed", "cart_updated"], "when": "cart.value >= 1.0"},
@@ -34,11 +41,7 @@ def cart_flow(after, within, expires):
             {"events": ["product_removed", "cart_updated"], "when": "cart.items == 0", "reason": "cart_empty"},
         ],
         "reenter": "always", "expires": expires, "max_age": "1d",
-        "steps": [
-            {"channel": "email", "template": "cart_reminder", "success": "clicked", "within": within},
-            {"channel": "push", "template": "cart_reminder_short", "success": "opened", "within": within},
-            {"channel": "sms", "template": "cart_last_call"},
-        ],
+        "steps": steps,
     }  # fmt: skip
 
 
