@@ -11,8 +11,9 @@ use std::sync::LazyLock;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::app::plan::PlanError;
+use crate::app::plan::{self, PlanError};
 use crate::config::{Config, ConfigError, Overrides};
+use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
@@ -94,9 +95,10 @@ impl From<PlanError> for Stop {
 impl From<io::Error> for Stop {
     /// Whoever read our output has seen enough: no error.
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::new(Exit::Success, ""),
-            _ => Self::new(Exit::Io, error.to_string()),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::new(Exit::Success, "")
+        } else {
+            Self::new(Exit::Io, error.to_string())
         }
     }
 }
@@ -156,12 +158,19 @@ struct Settings {
 }
 
 impl Settings {
-    fn load(&self, environment: &Environment) -> Result<Config, ConfigError> {
-        let overrides = Overrides {
+    fn overrides(&self, environment: &Environment) -> Overrides {
+        Overrides {
             variables: environment.iter().cloned().collect(),
             flags: self.set.clone(),
-        };
-        Config::load(&self.config, &overrides)
+        }
+    }
+
+    fn load(&self, environment: &Environment) -> Result<Config, ConfigError> {
+        Config::load(&self.config, &self.overrides(environment))
+    }
+
+    fn load_with_flows(&self, environment: &Environment) -> Result<(Config, Plan), PlanError> {
+        plan::load(&self.config, &self.overrides(environment))
     }
 }
 

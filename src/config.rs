@@ -57,14 +57,28 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or with every problem at once.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        match Self::examine(path, overrides)? {
+            (config, None) => Ok(config),
+            (_, Some(problems)) => Err(problems.into()),
+        }
+    }
+
+    /// As [`Self::load`], for those who want to look further in spite of problems: where there is one, a placeholder stands.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn examine(
+        path: &Path,
+        overrides: &Overrides,
+    ) -> Result<(Self, Option<Problems>), ConfigError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
             file: file.clone(),
             source,
         })?;
-        let mut config = Self::parse(&file, &text, overrides)?;
+        let (mut config, problems) = Self::read_text(&file, &text, overrides);
         config.anchor_paths(path.parent().unwrap_or_else(|| Path::new("")));
-        Ok(config)
+        Ok((config, problems))
     }
 
     /// Reads the text of a file called `file` and lays `overrides` over it. Pure: opens nothing, asks nobody.
@@ -72,42 +86,40 @@ impl Config {
     /// # Errors
     /// With every problem at once, in the order of the file.
     pub fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
+        match Self::read_text(file, text, overrides) {
+            (config, None) => Ok(config),
+            (_, Some(problems)) => Err(problems),
+        }
+    }
+
+    fn read_text(file: &str, text: &str, overrides: &Overrides) -> (Self, Option<Problems>) {
+        let mut found = Vec::new();
+        let file = file.to_owned();
         let mut root = match Node::parse(text) {
             Ok(root) => root,
             Err(problem) => {
-                return Err(Problems {
-                    file: file.to_owned(),
-                    list: vec![problem],
-                });
+                let list = vec![problem];
+                return (Self::placeholder(), Some(Problems { file, list }));
             }
         };
-        overrides::apply(&mut root, overrides, &mut problems);
-        overrides::interpolate(&mut root, "", &overrides.variables, &mut problems);
-        let config = Self::read(&root, "", &mut problems);
+        overrides::apply(&mut root, overrides, &mut found);
+        overrides::interpolate(&mut root, "", &overrides.variables, &mut found);
+        let config = Self::read(&root, "", &mut found);
         // What could not be read has been reported; what follows from its placeholder is no news.
-        let reported: Vec<String> = problems
-            .iter()
-            .map(|problem| problem.path.clone())
-            .collect();
+        let reported: Vec<String> = found.iter().map(|problem| problem.path.clone()).collect();
         let news = config.check().into_iter().filter(|problem| {
             !reported
                 .iter()
                 .any(|path| covers(path, &problem.path) || covers(&problem.path, path))
         });
-        problems.extend(news.map(|problem| {
+        found.extend(news.map(|problem| {
             let place = place_of(&root, &problem.path);
             problem.at(place)
         }));
-        if problems.is_empty() {
-            return Ok(config);
-        }
-        problems.sort();
-        problems.dedup();
-        Err(Problems {
-            file: file.to_owned(),
-            list: problems,
-        })
+        found.sort();
+        found.dedup();
+        let problems = (!found.is_empty()).then_some(Problems { file, list: found });
+        (config, problems)
     }
 
     /// The configuration with every default filled in, as YAML; secrets masked.

@@ -1,14 +1,18 @@
 //! Configuration and flow files → what every task decides by. Used by `run`, `validate` and `replay` alike.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Overrides, Problems};
+use crate::engine::Plan;
+use crate::flow::compile::{FlowFile, Surroundings, compile};
+use crate::flow::problem::Problem;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The configuration is wrong or unreadable.
+    /// The configuration cannot be read.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A file that it names cannot be read.
@@ -21,13 +25,101 @@ pub enum PlanError {
         /// What the system said.
         source: io::Error,
     },
+    /// Settings, flows or both are wrong.
+    #[error(transparent)]
+    Wrong(#[from] Findings),
+}
+
+/// Everything that is wrong with a configuration and its flows.
+#[derive(Debug, Default, thiserror::Error)]
+pub struct Findings {
+    /// Of the configuration.
+    pub config: Option<Problems>,
+    /// Of the flows.
+    pub flows: Vec<Problem>,
+}
+
+impl fmt::Display for Findings {
+    /// One problem after the other, and how many there are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut count = self.flows.len();
+        if let Some(problems) = &self.config {
+            count += problems.list.len();
+            writeln!(f, "{problems}")?;
+        }
+        for problem in &self.flows {
+            writeln!(f, "{problem}")?;
+        }
+        write!(f, "{count} problem{}", if count == 1 { "" } else { "s" })
+    }
+}
+
+/// Reads a configuration and the flows that it names.
+///
+/// # Errors
+/// Every problem of both, at once. Flows are looked at even when the configuration has problems, unless those are in what flows are
+/// checked against.
+pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), PlanError> {
+    let (config, problems) = Config::examine(path, overrides)?;
+    let in_the_way = problems.as_ref().is_some_and(|problems| {
+        problems.list.iter().any(|problem| {
+            let path = problem.path.as_str();
+            path.is_empty()
+                || ["channels", "flows", "shop"]
+                    .iter()
+                    .any(|part| path.starts_with(part))
+        })
+    });
+    if in_the_way {
+        let flows = Vec::new();
+        return Err(Findings {
+            config: problems,
+            flows,
+        }
+        .into());
+    }
+    let policy = config.policy().map_err(|source| PlanError::Unreadable {
+        what: "the address key",
+        path: config
+            .identity
+            .address_key
+            .path()
+            .unwrap_or(path)
+            .to_owned(),
+        source,
+    });
+    // The address key's file says nothing about flows.
+    let surroundings = config.flow_surroundings();
+    let files = flow_texts(&config)?;
+    let named: Vec<FlowFile<'_>> = files
+        .iter()
+        .map(|(name, text)| FlowFile { name, text })
+        .collect();
+    let compiled = compile(
+        &named,
+        &Surroundings {
+            channels: &surroundings.0,
+            currency_digits: surroundings.1,
+        },
+    );
+    match (compiled, problems) {
+        (Ok(flows), None) => Ok((
+            config,
+            Plan {
+                flows,
+                policy: policy?,
+            },
+        )),
+        (compiled, config) => Err(Findings {
+            config,
+            flows: compiled.err().unwrap_or_default(),
+        }
+        .into()),
+    }
 }
 
 /// Name and text of every flow file that the configuration names, directories in the order of their file names.
-///
-/// # Errors
-/// When one cannot be read, or a directory holds none.
-pub fn flow_texts(config: &Config) -> Result<Vec<(String, String)>, PlanError> {
+fn flow_texts(config: &Config) -> Result<Vec<(String, String)>, PlanError> {
     let mut texts = Vec::new();
     for path in &config.flows.0 {
         let unreadable = |path: &Path, source| PlanError::Unreadable {
@@ -57,10 +149,8 @@ fn yaml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        let yaml = path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if yaml && path.is_file() {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if matches!(extension, Some("yaml" | "yml")) && path.is_file() {
             files.push(path);
         }
     }

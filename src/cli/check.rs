@@ -1,22 +1,22 @@
 //! `validate`: configuration and flows, every problem at once.
 
 use super::{Environment, Output, Settings, Stop};
-use crate::app::plan;
 
 pub(super) fn validate(
     settings: &Settings,
     environment: &Environment,
     output: Output<'_>,
 ) -> Result<(), Stop> {
-    let config = settings.load(environment)?;
-    let flows = plan::flow_texts(&config)?;
+    let (config, plan) = settings.load_with_flows(environment)?;
+    let names: Vec<&str> = plan.flows.current.keys().map(|name| &**name).collect();
     writeln!(
         output,
-        "{} is good: {} inputs, {} channels, {} flow files",
+        "{} is good: {} inputs, {} channels, {} flows ({})",
         settings.config.display(),
         config.inputs.len(),
         config.channels.len(),
-        flows.len()
+        names.len(),
+        names.join(", ")
     )?;
     Ok(())
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::sections::{CapSetting, Config, Counted, Exposed, Input, Mode};
+use crate::event::currency::{Currencies, minor_digits};
+use crate::event::{DecodeRules, Limits, Rate};
 use crate::policy::{self, Cap, CapScope, ChannelMode, Policy};
 
 /// What follows `<app>-` in the names of the internal topics.
@@ -24,16 +26,6 @@ impl Input {
     }
 }
 
-/// A currency's minor digits (ISO 4217); two for those that are not named here.
-fn currency_digits(currency: &str) -> u32 {
-    match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX"
-        | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        _ => 2,
-    }
-}
-
 impl Config {
     /// The outbound topic of a channel.
     #[must_use]
@@ -50,12 +42,7 @@ impl Config {
     /// When the file that holds the address key cannot be read.
     pub fn policy(&self) -> std::io::Result<Policy> {
         let secret = self.identity.address_key.reveal()?;
-        let channels: BTreeMap<Arc<str>, policy::Channel> = self
-            .channels
-            .keys()
-            .map(|name| (Arc::from(name.as_str()), self.channel(name)))
-            .filter_map(|(name, channel)| Some((name, channel?)))
-            .collect();
+        let (channels, currency_digits) = self.flow_surroundings();
         let settings = &self.policy;
         Ok(Policy {
             caps: settings
@@ -88,9 +75,33 @@ impl Config {
             soft_bounce_limit: settings.soft_bounce_limit,
             service_per_hour: settings.service_per_hour,
             address_key: blake3::derive_key("tidegate 2026 address id", secret.as_bytes()),
-            currency_digits: currency_digits(&self.shop.currency),
+            currency_digits,
             currency: self.shop.currency.clone(),
         })
+    }
+
+    /// What flows are checked against: the channels, and the minor digits of the shop's currency.
+    #[must_use]
+    pub fn flow_surroundings(&self) -> (BTreeMap<Arc<str>, policy::Channel>, u32) {
+        let channels = self
+            .channels
+            .keys()
+            .map(|name| (Arc::from(name.as_str()), self.channel(name)))
+            .filter_map(|(name, channel)| Some((name, channel?)))
+            .collect();
+        (channels, minor_digits(&self.shop.currency))
+    }
+
+    /// What decoding has to know beside the bytes.
+    #[must_use]
+    pub fn decode_rules(&self) -> DecodeRules {
+        let rates = self.shop.rates.iter();
+        let rates = rates.filter_map(|(code, rate)| Some((code.clone(), Rate::parse(&rate.0)?)));
+        DecodeRules {
+            currencies: Currencies::new(&self.shop.currency, rates),
+            ignored_ids: self.identity.ignore.clone(),
+            limits: Limits::default(),
+        }
     }
 
     fn channel(&self, name: &str) -> Option<policy::Channel> {

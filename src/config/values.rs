@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::node::{Node, Value};
 use super::overrides::join;
@@ -72,6 +72,15 @@ pub enum Secret {
 }
 
 impl Secret {
+    /// The file that holds it, if one does.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Text(_) => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
     /// The secret.
     ///
     /// # Errors
@@ -284,12 +293,7 @@ impl Setting for Rate {
     const EXPECTED: &'static str = "a positive decimal such as 0.92";
     fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Self {
         read_scalar(node, path, problems, |text| {
-            let digits = text.bytes().filter(u8::is_ascii_digit).count();
-            let dots = text.bytes().filter(|b| *b == b'.').count();
-            let well_formed =
-                digits + dots == text.len() && digits > 0 && dots <= 1 && digits <= 12;
-            let positive = text.bytes().any(|b| (b'1'..=b'9').contains(&b));
-            (well_formed && positive).then(|| Self(text.to_owned()))
+            crate::event::Rate::parse(text).map(|_| Self(text.to_owned()))
         })
     }
     fn placeholder() -> Self {
