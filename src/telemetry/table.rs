@@ -107,7 +107,7 @@ metrics! {
     event_to_output: Histogram "event_to_output_seconds", "seconds", [],
         "From the timestamp of an input record that led to a verdict until the commit of its transaction.";
     transactions: Counter "transactions_total", "transactions", ["outcome"],
-        "Transactions by outcome: committed, aborted, or unknown (resolved from the changelog).";
+        "Transactions by outcome: committed, aborted, fenced (we are no member any more), or unknown (resolved from the changelog).";
     transaction_duration: Histogram "transaction_duration_seconds", "seconds", [],
         "From begin until the commit returned.";
     commit_duration: Histogram "commit_duration_seconds", "seconds", [],

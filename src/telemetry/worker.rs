@@ -438,6 +438,15 @@ impl WorkerTelemetry {
         self.aborted.inc();
     }
 
+    /// A transaction was refused because we are no member any more; its records are somebody else's now.
+    pub fn fenced(&self) {
+        self.telemetry
+            .families
+            .transactions
+            .with_label_values(&["fenced"])
+            .inc();
+    }
+
     /// A commit did not answer.
     pub fn unknown_outcome(&self) {
         self.unknown.inc();

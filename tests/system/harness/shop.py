@@ -102,7 +102,7 @@ def leave_for_good(process):
 
 def fenced(process):
     """How many transactions this process had to give up."""
-    return process.metric("tidegate_transactions_total", outcome="aborted")
+    return process.metric("tidegate_transactions_total", outcome="fenced")
 
 
 def remade(process):

@@ -1,0 +1,263 @@
+//! One task: one partition number, with that partition of every input, its store, its clock and its timers (engine.md §1).
+//!
+//! ```text
+//!              open store, compare with the changelog's ends
+//!   assigned ──► Opening ──► Restoring ──► Settling ──► Running ──► closed (revoked, stopped)
+//!                   ▲            ▲            ▲            │
+//!                   │            │            └── abort ───┤   staged work dropped, positions asked anew
+//!                   │            └── outcome unknown ──────┤   the tail of the changelog tells what happened
+//!                   └── store unusable: destroyed ─────────┘   rebuilt from the changelog
+//! ```
+//!
+//! [`fold`] turns records and due timers into staged work, without any bus; [`merge`] orders the inputs by record time where the
+//! clock is the records'; [`commit`] renders what a batch staged; [`restore`] brings the store up to the changelog's end.
+
+use std::time::Duration;
+
+use crate::bus::{InputId, NextOffset, Position};
+use crate::value::Timestamp;
+
+pub mod commit;
+pub mod fold;
+pub mod merge;
+pub mod restore;
+
+use fold::{ClockKind, Fold};
+use merge::Merge;
+
+/// Where a task stands in its life. Restoring never blocks the poll loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The store is open; the changelog's ends are not known yet.
+    Opening,
+    /// Reading the changelog until `target` (its high watermark) has been passed.
+    Restoring {
+        /// The high watermark at the start of the restore: open transactions of a dead peer included.
+        target: NextOffset,
+        /// Where reading stands.
+        at: NextOffset,
+    },
+    /// The store is complete; waiting for the stable committed offsets.
+    Settling,
+    /// Reading, deciding.
+    Running,
+    /// Too much of its input is poison: reads nothing more, offsets stay, a person must look.
+    Poisoned,
+}
+
+/// One partition number and everything that belongs to it.
+pub struct Task {
+    /// The partition number.
+    pub partition: i32,
+    /// Where it stands.
+    pub phase: Phase,
+    /// What decides.
+    pub fold: Fold,
+    /// Present when the clock is the records'.
+    pub merge: Option<Merge>,
+    /// Next offset to *process*, by input; `None` until settled.
+    pub positions: Vec<Option<NextOffset>>,
+    /// Inputs whose position moved since the last commit.
+    pub moved: Vec<bool>,
+    /// The next commit states every position (first commit after a start; offsets of topics that nobody subscribes to expire).
+    pub announce: bool,
+    /// When (elapsed time) all positions were last stated.
+    pub announced_at: Duration,
+    /// Reach of each input against its end, for CK-1.
+    pub reach: Vec<Reach>,
+    /// The circuit breaker.
+    pub poison: Poison,
+    /// Positions were compared with the log's ends since the store was opened.
+    pub checked: bool,
+    /// The store was already rebuilt once since the assignment.
+    pub rebuilt: bool,
+    /// Elapsed time of the assignment.
+    pub assigned_at: Duration,
+    /// Inputs that are paused because enough of them waits in the merge, and where they read on.
+    pub paused: Vec<(InputId, NextOffset)>,
+    /// Timestamp of the newest record read.
+    pub last_record_at: Option<Timestamp>,
+    /// Wall time since when hand-overs are held back (CK-1).
+    pub behind_since: Option<Timestamp>,
+}
+
+/// An end of an input that was asked for longer ago says nothing any more (CK-1).
+pub const FRESH: Duration = Duration::from_millis(1_500);
+
+/// How one input stands against its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Read to the end that it had a moment ago.
+    pub at_end: bool,
+    /// Last offset seen delivered.
+    pub delivered: i64,
+    /// Elapsed time when it was last at its end or moved.
+    pub alive_at: Duration,
+}
+
+/// The circuit breaker: a bad deploy upstream never drains a topic into the dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poison {
+    limit: PoisonLimit,
+    records: u32,
+    dead: u32,
+}
+
+/// How much poison is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoisonLimit {
+    /// Records that are looked at together.
+    pub window: u32,
+    /// Dead letters that a window may hold; one more stops the task.
+    pub most: u32,
+}
+
+impl Poison {
+    /// A breaker that has seen nothing.
+    #[must_use]
+    pub const fn new(limit: PoisonLimit) -> Self {
+        Self {
+            limit,
+            records: 0,
+            dead: 0,
+        }
+    }
+
+    /// Counts one record; true when its window holds too many dead letters.
+    pub fn count(&mut self, dead: bool) -> bool {
+        if self.records >= self.limit.window {
+            *self = Self::new(self.limit);
+        }
+        self.records += 1;
+        self.dead += u32::from(dead);
+        self.dead > self.limit.most
+    }
+}
+
+impl Task {
+    /// A task that was just assigned, over its opened store.
+    #[must_use]
+    pub fn new(partition: i32, fold: Fold, poison: PoisonLimit, now: Duration) -> Self {
+        let inputs = fold.shared().inputs.len();
+        let by_record_time = fold.shared().clock == ClockKind::Records;
+        Self {
+            partition,
+            phase: Phase::Opening,
+            fold,
+            merge: by_record_time.then(|| Merge::new(inputs)),
+            positions: vec![None; inputs],
+            moved: vec![false; inputs],
+            announce: true,
+            announced_at: now,
+            reach: vec![
+                Reach {
+                    alive_at: now,
+                    ..Reach::default()
+                };
+                inputs
+            ],
+            poison: Poison::new(poison),
+            checked: false,
+            rebuilt: false,
+            assigned_at: now,
+            paused: Vec::new(),
+            last_record_at: None,
+            behind_since: None,
+        }
+    }
+
+    /// Settled: reads on from here. The first commit states every position.
+    pub fn begin(&mut self, positions: &[&Position], now: Duration) {
+        for position in positions {
+            if let Some(at) = self.positions.get_mut(usize::from(position.input.0)) {
+                *at = Some(position.next);
+            }
+        }
+        self.phase = Phase::Running;
+        self.announce = true;
+        self.reach.fill(Reach {
+            alive_at: now,
+            ..Reach::default()
+        });
+    }
+
+    /// The batch is durable.
+    pub fn committed(&mut self, now: Duration) {
+        self.fold.committed();
+        self.moved.fill(false);
+        if self.announce {
+            self.announce = false;
+            self.announced_at = now;
+        }
+    }
+
+    /// Marks the record of `input` before `next` as processed.
+    ///
+    /// # Panics
+    /// EO-1: when positions go back.
+    pub fn processed(&mut self, input: InputId, next: NextOffset) {
+        let index = usize::from(input.0);
+        if let (Some(position), Some(moved)) =
+            (self.positions.get_mut(index), self.moved.get_mut(index))
+        {
+            assert!(
+                position.is_none_or(|at| at <= next),
+                "EO-1: task {} went back in input {index}",
+                self.partition
+            );
+            *position = Some(next);
+            *moved = true;
+        }
+    }
+
+    /// The positions that the next transaction must carry: what moved, everything when announcing, and never an empty list.
+    #[must_use]
+    pub fn positions_to_commit(&self) -> Vec<Position> {
+        let position = |index: usize| {
+            let next = *self.positions.get(index)?.as_ref()?;
+            let input = InputId(u16::try_from(index).ok()?);
+            Some(Position {
+                input,
+                partition: self.partition,
+                next,
+            })
+        };
+        let mut positions: Vec<Position> = (0..self.positions.len())
+            .filter(|index| self.announce || self.moved.get(*index).copied().unwrap_or(false))
+            .filter_map(position)
+            .collect();
+        if positions.is_empty() {
+            // A batch of timers only: without any offset the broker would not check our generation, and a zombie would commit.
+            positions.extend(position(0));
+        }
+        positions
+    }
+
+    /// Is there anything that a commit would make durable?
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.fold.has_staged()
+            || self.announce && self.phase == Phase::Running
+            || self.moved.contains(&true)
+    }
+
+    /// Drops everything that is staged and not committed (ST-3), and what was read ahead.
+    pub fn discard(&mut self) {
+        self.fold.discard();
+        self.moved.fill(false);
+        self.positions.fill(None);
+        self.announce = true;
+        self.paused.clear();
+        if let Some(merge) = &mut self.merge {
+            merge.clear();
+        }
+    }
+
+    /// CK-1: may nothing be handed over yet? An input that neither moves nor is at its end holds hand-overs at most `max_hold`.
+    #[must_use]
+    pub fn is_behind(&self, now: Duration, max_hold: Duration) -> bool {
+        self.reach
+            .iter()
+            .any(|reach| !reach.at_end && now.saturating_sub(reach.alive_at) < max_hold)
+    }
+}

@@ -1,0 +1,391 @@
+//! Records and due timers in, staged work out: everything a task does between two commits, without any bus.
+//!
+//! `run`, `replay`, the simulation and the tests drive this same code; what differs is who reads the records, and when due timers
+//! may fire: a live task fires them only when it is not behind (CK-1), a task on the records' clock before each later record.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::bus::Record;
+use crate::decision::Verdict;
+use crate::engine::{self, Input, Plan};
+use crate::event::{
+    DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
+};
+use crate::store::staging::{CacheLimits, Rendered, Staging};
+use crate::store::{Store, StoreError, layout};
+use crate::value::{ProfileKey, Span, Timestamp};
+
+/// A record with this header (its value is not read) only moves the records' clock: `feed --until`.
+pub const MARK_HEADER: &str = "tidegate-mark";
+
+/// Timers of one profile that may fire at one reading of the clock: a chain of steps that never waits is a broken flow (TM-3).
+const MAX_FIRINGS_AT_ONCE: u32 = 1_000;
+
+/// How the values of an input are encoded.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+}
+
+/// One input of the application.
+#[derive(Clone, Debug)]
+pub struct InputSpec {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// How values are encoded.
+    pub format: Format,
+    /// Backfill: folds and suppresses, starts no flow.
+    pub history: bool,
+}
+
+/// Whose time a task runs on (engine.md §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockKind {
+    /// The wall's.
+    Live,
+    /// The greatest record time read: `replay`, tests, backfill.
+    Records,
+}
+
+/// A live task writes its clock down when it is that far ahead of what is written: it only guards against a wall that was set
+/// back while we were down, and every write is a changelog record.
+const LIVE_CLOCK_STRIDE: Span = Span::from_minutes(1);
+
+/// What every task of the application shares; immutable, a reload makes a new one.
+#[derive(Debug)]
+pub struct FoldPlan {
+    /// Flows and policy.
+    pub plan: Plan,
+    /// By [`crate::bus::InputId`]; 0 is `<app>-events`.
+    pub inputs: Vec<InputSpec>,
+    /// How events are read.
+    pub decode: DecodeRules,
+    /// Whose time.
+    pub clock: ClockKind,
+}
+
+/// A record that could not be read as an event of its key.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// As it came.
+    pub record: Record,
+    /// Where it stands.
+    pub origin: Origin,
+    /// Why.
+    pub error: DecodeError,
+}
+
+/// What a fold decided, in order.
+#[derive(Clone, Debug)]
+pub enum Decided {
+    /// For the decision log, and the channel if it carries a message.
+    Verdict(Box<Verdict>),
+    /// For `<app>-dlq`.
+    DeadLetter(Box<DeadLetter>),
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folded {
+    /// Into its profile (duplicates included: the profile knows).
+    Profile(EventType),
+    /// Nobody's event: counted, no error.
+    Unattributed(EventType),
+    /// Not readable.
+    DeadLetter,
+    /// A mark: moved the clock.
+    Mark,
+}
+
+/// One task's state and what a batch made of it.
+pub struct Fold {
+    task: i32,
+    shared: Arc<FoldPlan>,
+    store: Box<dyn Store>,
+    staging: Staging,
+    clock: Timestamp,
+    stored_clock: Timestamp,
+    rendered_clock: Timestamp,
+    verdicts: Vec<Verdict>,
+    decided: Vec<Decided>,
+    blocks_changed: BTreeSet<ProfileKey>,
+}
+
+impl Fold {
+    /// Over an opened store; the clock goes on where the store's task record left it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn new(
+        task: i32,
+        shared: Arc<FoldPlan>,
+        store: Box<dyn Store>,
+        cache: CacheLimits,
+    ) -> Result<Self, StoreError> {
+        let mut fold = Self {
+            task,
+            shared,
+            store,
+            staging: Staging::new(task, cache),
+            clock: Timestamp::ZERO,
+            stored_clock: Timestamp::ZERO,
+            rendered_clock: Timestamp::ZERO,
+            verdicts: Vec::new(),
+            decided: Vec::new(),
+            blocks_changed: BTreeSet::new(),
+        };
+        fold.read_clock()?;
+        Ok(fold)
+    }
+
+    fn read_clock(&mut self) -> Result<(), StoreError> {
+        if let Some(stored) = self.store.get(&layout::clock_key())? {
+            let clock = layout::decode_clock(&stored).map_err(|error| error.corrupt(self.task))?;
+            self.stored_clock = clock;
+            self.clock = self.clock.max(clock);
+        }
+        Ok(())
+    }
+
+    /// The task's clock.
+    #[must_use]
+    pub const fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// Moves the clock on; a reading before it waits (the clock never goes back).
+    pub fn advance(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(now);
+    }
+
+    /// The plan that decides.
+    #[must_use]
+    pub const fn shared(&self) -> &Arc<FoldPlan> {
+        &self.shared
+    }
+
+    /// The store, for restore and reading.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// The store, for the one write after a commit and for restore.
+    #[must_use]
+    pub fn store_mut(&mut self) -> &mut dyn Store {
+        &mut *self.store
+    }
+
+    /// Folds one record at the task's clock. Input bytes never fail: what cannot be read becomes a dead letter.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn record(&mut self, record: Record) -> Result<Folded, StoreError> {
+        if record.headers.iter().any(|(name, _)| name == MARK_HEADER) {
+            return Ok(Folded::Mark);
+        }
+        let shared = Arc::clone(&self.shared);
+        let Some(input) = shared.inputs.get(usize::from(record.input.0)) else {
+            return Ok(Folded::Mark);
+        };
+        let origin = Origin {
+            topic: Arc::clone(&input.topic),
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+        };
+        match decode(input, &record, &shared.decode) {
+            Ok(event) => self.event(&event, &origin, input.history),
+            Err(error) => {
+                self.decided.push(Decided::DeadLetter(Box::new(DeadLetter {
+                    record,
+                    origin,
+                    error,
+                })));
+                Ok(Folded::DeadLetter)
+            }
+        }
+    }
+
+    /// Folds one decoded event.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn event(
+        &mut self,
+        event: &Event,
+        origin: &Origin,
+        history: bool,
+    ) -> Result<Folded, StoreError> {
+        let Some(key) = event.profile_key() else {
+            return Ok(Folded::Unattributed(event.kind));
+        };
+        self.step(
+            &key,
+            Input::Event {
+                event,
+                origin,
+                history,
+            },
+        )?;
+        Ok(Folded::Profile(event.kind))
+    }
+
+    /// Fires every timer due at or before `until`, in due order, the clock moving along. `until` at the clock fires what is due now.
+    /// Stops after about `limit`; gives how many fired.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    ///
+    /// # Panics
+    /// TM-3: when a timer does not go away by firing.
+    pub fn fire(&mut self, until: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut fired = 0;
+        let mut again = (self.clock, 0_u32);
+        while fired < limit {
+            let Some((due, key)) = self.staging.first_due(&*self.store, until)? else {
+                break;
+            };
+            self.clock = self.clock.max(due);
+            again = if again.0 == due {
+                (due, again.1 + 1)
+            } else {
+                (due, 0)
+            };
+            self.step(&key, Input::Timer)?;
+            let next = self.staging.profile(&key, &*self.store)?.next_due();
+            assert!(
+                next.is_none_or(|next| next != due) || again.1 < MAX_FIRINGS_AT_ONCE,
+                "TM-3: a timer of task {} fires again and again at one instant",
+                self.task
+            );
+            fired += 1;
+        }
+        Ok(fired)
+    }
+
+    /// When the next timer is due, staged ones included.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn next_due(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self
+            .staging
+            .first_due(&*self.store, Timestamp::MAX)?
+            .map(|(due, _)| due))
+    }
+
+    fn step(&mut self, key: &ProfileKey, input: Input<'_>) -> Result<(), StoreError> {
+        let profile = self.staging.profile(key, &*self.store)?;
+        engine::step(
+            &self.shared.plan,
+            profile,
+            input,
+            self.clock,
+            &mut self.verdicts,
+        );
+        if profile.take_blocks_changed() {
+            self.blocks_changed.insert(key.clone());
+        }
+        self.decided.extend(
+            self.verdicts
+                .drain(..)
+                .map(|verdict| Decided::Verdict(Box::new(verdict))),
+        );
+        Ok(())
+    }
+
+    /// Is anything staged that only a commit makes durable?
+    #[must_use]
+    pub fn has_staged(&self) -> bool {
+        !self.staging.is_empty() || !self.decided.is_empty()
+    }
+
+    /// What is decided and not yet taken, in order.
+    #[must_use]
+    pub fn decided(&self) -> &[Decided] {
+        &self.decided
+    }
+
+    /// What was decided since the last call, in order.
+    pub fn take_decided(&mut self) -> Vec<Decided> {
+        std::mem::take(&mut self.decided)
+    }
+
+    /// Profiles whose live blocks changed since the last call.
+    pub fn take_blocks_changed(&mut self) -> BTreeSet<ProfileKey> {
+        std::mem::take(&mut self.blocks_changed)
+    }
+
+    /// A profile as the batch left it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn profile(
+        &mut self,
+        key: &ProfileKey,
+    ) -> Result<&mut crate::profile::Profile, StoreError> {
+        self.staging.profile(key, &*self.store)
+    }
+
+    /// Everything that changed, once: the changelog records and the index changes of this batch, task clock included.
+    pub fn render(&mut self) -> Rendered {
+        let mut rendered = self.staging.render();
+        let write = match self.shared.clock {
+            ClockKind::Live => self.clock.since(self.stored_clock) >= LIVE_CLOCK_STRIDE,
+            ClockKind::Records => self.clock != self.stored_clock,
+        };
+        if write {
+            rendered.changes.push(layout::clock_change(self.clock));
+        }
+        self.rendered_clock = if write { self.clock } else { self.stored_clock };
+        rendered
+    }
+
+    /// The batch is durable and stored: what it touched is clean now.
+    pub fn committed(&mut self) {
+        self.stored_clock = self.rendered_clock;
+        self.staging.committed();
+    }
+
+    /// The batch is void: drops everything staged and decided (ST-3). On the records' clock, time too is what the last commit left:
+    /// the records are read again, and what they lead to may not depend on the abort (DT-1). A live clock stays: it never goes back.
+    pub fn discard(&mut self) {
+        if self.shared.clock == ClockKind::Records {
+            self.clock = self.stored_clock;
+        }
+        self.staging.discard();
+        self.decided.clear();
+        self.verdicts.clear();
+        self.blocks_changed.clear();
+    }
+
+    /// The store was written behind the staging's back (restore): nothing cached may survive.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn restored(&mut self) -> Result<(), StoreError> {
+        self.discard();
+        self.staging.forget();
+        self.read_clock()
+    }
+}
+
+/// Bytes to an event that stands where its profile is.
+fn decode(input: &InputSpec, record: &Record, rules: &DecodeRules) -> Result<Event, DecodeError> {
+    let value = record
+        .value
+        .as_deref()
+        .ok_or_else(|| DecodeError::new(Refusal::NoValue))?;
+    let context = DecodeContext {
+        rules,
+        record_timestamp: Some(record.timestamp),
+    };
+    let event = match &input.format {
+        Format::Json => json::decode(value, &context),
+    }?;
+    check_key(&event, record.key.as_deref())?;
+    Ok(event)
+}

@@ -1,0 +1,575 @@
+//! One worker: a group member with its tasks, on one thread, one pass after the other (engine.md §1, §2, §4).
+//!
+//! ```text
+//!  pass:  restore a little ─► poll until drained or full ─► fire what is due ─► commit ─► (again)
+//!              never blocks        rebalances are values        not while behind   now, when drained
+//! ```
+//!
+//! A transaction is begun and ended inside one pass, after reading, so no rebalance ever meets an open one. What the worker does
+//! about a failure depends on its [`Remedy`] alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bus::{Bus, Failure, Farewell, NextOffset, Polled, Position, Record, Remedy, Turn};
+use crate::clock::Clock;
+use crate::outbound::OutboundPlan;
+use crate::store::staging::CacheLimits;
+use crate::store::{Store, StoreError};
+use crate::task::commit;
+use crate::task::fold::{ClockKind, Decided, FoldPlan, Folded};
+use crate::task::{Phase, PoisonLimit, Task};
+use crate::telemetry::{Committed, Outcome, Remade, Tally, WorkerTelemetry};
+use crate::value::Span;
+
+mod assignment;
+mod recovery;
+mod report;
+
+/// Opens and removes the stores of tasks: RocksDB directories, or memory in the simulation.
+pub trait Stores: Send {
+    /// Opens the store of a task, making it if there is none.
+    ///
+    /// # Errors
+    /// When the directory is corrupt, foreign, or the disk refuses.
+    fn open(&mut self, partition: i32) -> Result<Box<dyn Store>, StoreError>;
+
+    /// Takes a closed store away so that the next open makes a new one; a corrupt one is kept aside for a person to look at.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn destroy(&mut self, partition: i32, corrupt: bool) -> Result<(), StoreError>;
+}
+
+/// When a batch is made durable although the input is not drained, and how much waits.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// Records in a batch under backlog.
+    pub max_records: usize,
+    /// Bytes of record values in a batch under backlog.
+    pub max_bytes: usize,
+    /// Age of a batch under backlog.
+    pub max_delay: Duration,
+    /// Timers fired in one batch.
+    pub max_timers: usize,
+    /// How long one poll may wait when there is nothing to do.
+    pub idle_wait: Duration,
+    /// An input that neither moves nor answers holds hand-overs at most that long (CK-1).
+    pub max_hold: Duration,
+    /// `delete.retention.ms` of the changelog.
+    pub delete_retention: Span,
+    /// Decoded profiles kept per task.
+    pub cache: CacheLimits,
+    /// How many dead letters stop a task.
+    pub poison: PoisonLimit,
+    /// All positions are stated again after that long, so that they never expire at the broker.
+    pub announce_every: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            max_records: 5_000,
+            max_bytes: 16 << 20,
+            max_delay: Duration::from_millis(100),
+            max_timers: 5_000,
+            idle_wait: Duration::from_millis(50),
+            max_hold: Duration::from_secs(15 * 60),
+            delete_retention: Span::from_days(7),
+            cache: CacheLimits {
+                profiles: 20_000,
+                bytes: 64 << 20,
+            },
+            poison: PoisonLimit {
+                window: 1_000,
+                most: 500,
+            },
+            announce_every: Duration::from_secs(12 * 3_600),
+        }
+    }
+}
+
+/// Why a worker stopped without being asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// The bus says that there is no going on; exit code 70.
+    #[error("the bus refuses for good")]
+    Bus(#[source] Failure),
+    /// The disk; exit code 74.
+    #[error("the state store fails")]
+    Store(#[source] StoreError),
+    /// Going on would lose or invent something; the text has the numbers and the remedy. Exit code 70.
+    #[error("{0}")]
+    Unsafe(String),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// One group member.
+pub struct Worker {
+    bus: Box<dyn Bus>,
+    stores: Box<dyn Stores>,
+    clock: Arc<dyn Clock>,
+    shared: Arc<FoldPlan>,
+    outbound: Arc<OutboundPlan>,
+    settings: WorkerSettings,
+    telemetry: WorkerTelemetry,
+    tasks: BTreeMap<i32, Task>,
+    /// Whose turn it is.
+    turn: Turn,
+    /// Producers that may not be used before they are made anew, and why.
+    broken: Vec<(Turn, Remade)>,
+    /// Begin of the current batch, once something is staged.
+    batch_since: Option<Duration>,
+    batch_records: usize,
+    batch_bytes: usize,
+    /// What the batch did, for the metrics.
+    tally: Tally,
+    /// Elapsed time of the last report of the tasks.
+    reported_at: Duration,
+    /// Nothing is tried on the bus before this: a call that asked to be repeated.
+    hold_until: Duration,
+}
+
+/// A failed call that may be repeated is repeated after that long.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
+
+impl Worker {
+    /// A worker that has just connected.
+    #[must_use]
+    pub fn new(
+        bus: Box<dyn Bus>,
+        stores: Box<dyn Stores>,
+        clock: Arc<dyn Clock>,
+        shared: Arc<FoldPlan>,
+        outbound: Arc<OutboundPlan>,
+        settings: WorkerSettings,
+        telemetry: WorkerTelemetry,
+    ) -> Self {
+        Self {
+            bus,
+            stores,
+            clock,
+            shared,
+            outbound,
+            settings,
+            telemetry,
+            tasks: BTreeMap::new(),
+            turn: Turn::A,
+            broken: Vec::new(),
+            batch_since: None,
+            batch_records: 0,
+            batch_bytes: 0,
+            tally: Tally::default(),
+            reported_at: Duration::ZERO,
+            hold_until: Duration::ZERO,
+        }
+    }
+
+    /// One pass. Returns whether anything was done.
+    ///
+    /// # Errors
+    /// When the worker must stop.
+    pub fn pass(&mut self) -> Result<bool, Halt> {
+        self.telemetry.beat(self.clock.wall());
+        let restored = self.restore_some()?;
+        let wait = if restored {
+            Duration::ZERO
+        } else {
+            self.wait()?
+        };
+        let read = self.read(wait)?;
+        self.look_at_ends();
+        let fired = self.fire_due()?;
+        let committed = if self.is_due_for_commit(read.drained) {
+            self.commit()?
+        } else {
+            false
+        };
+        self.report();
+        Ok(restored || read.any || fired > 0 || committed)
+    }
+
+    /// Commits what is staged, gives the tasks up and says goodbye.
+    ///
+    /// # Errors
+    /// When the last commit fails for good; nothing is lost then: the next owner reads it again.
+    pub fn close(mut self, farewell: Farewell) -> Result<(), Halt> {
+        self.telemetry.stopping();
+        if self.has_work() {
+            self.commit()?;
+        }
+        self.tasks.clear();
+        self.bus.close(farewell).map_err(Halt::Bus)
+    }
+
+    /// The tasks, for `/status` and the simulation's checkers.
+    #[must_use]
+    pub const fn tasks(&self) -> &BTreeMap<i32, Task> {
+        &self.tasks
+    }
+
+    /// How long the first poll of a pass may wait: not past the next timer, not at all when work waits.
+    fn wait(&mut self) -> Result<Duration, Halt> {
+        if self.has_work() {
+            return Ok(Duration::ZERO);
+        }
+        let mut wait = self.settings.idle_wait;
+        if self
+            .tasks
+            .values()
+            .any(|task| !matches!(task.phase, Phase::Running | Phase::Poisoned))
+        {
+            wait = wait.min(Duration::from_millis(1));
+        }
+        if self.shared.clock == ClockKind::Live {
+            let now = self.clock.wall();
+            for task in self
+                .tasks
+                .values_mut()
+                .filter(|task| task.phase == Phase::Running)
+            {
+                if let Some(due) = task.fold.next_due()?
+                    && (due > now || task.behind_since.is_none())
+                {
+                    let until = u64::try_from(due.since(now).millis()).unwrap_or(0);
+                    wait = wait.min(Duration::from_millis(until));
+                }
+            }
+        }
+        Ok(wait)
+    }
+
+    fn has_work(&self) -> bool {
+        self.tasks
+            .values()
+            .any(|task| task.phase == Phase::Running && task.has_work())
+    }
+
+    /// Polls until nothing more is there or the batch is full.
+    fn read(&mut self, wait: Duration) -> Result<Read, Halt> {
+        let mut read = Read {
+            any: false,
+            drained: false,
+        };
+        let mut wait = wait;
+        loop {
+            match self.bus.poll(wait) {
+                Ok(Polled::Nothing) => {
+                    read.drained = true;
+                    break;
+                }
+                Ok(Polled::Record(record)) => self.take(record)?,
+                Ok(Polled::Assigned(partitions)) => self.assigned(&partitions)?,
+                Ok(Polled::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
+                Err(failure) => {
+                    self.poll_failed(failure)?;
+                    break;
+                }
+            }
+            read.any = true;
+            wait = Duration::ZERO;
+            if self.batch_is_full() {
+                break;
+            }
+        }
+        if self.shared.clock == ClockKind::Records {
+            self.merge_read()?;
+        }
+        Ok(read)
+    }
+
+    fn poll_failed(&mut self, failure: Failure) -> Result<(), Halt> {
+        match failure.remedy {
+            Remedy::Retry | Remedy::Abort => {
+                tracing::warn!(error = %failure, "poll failed; reading goes on");
+                Ok(())
+            }
+            Remedy::Fenced | Remedy::Remake | Remedy::Fatal => Err(Halt::Bus(failure)),
+        }
+    }
+
+    /// A record of a task that is not running any more, or not yet, is somebody else's or will be read again: it is not processed,
+    /// its offset does not move.
+    fn take(&mut self, record: Record) -> Result<(), Halt> {
+        let Some(task) = self.tasks.get_mut(&record.partition) else {
+            return Ok(());
+        };
+        if task.phase != Phase::Running {
+            return Ok(());
+        }
+        let (input, partition, next) = (
+            record.input,
+            record.partition,
+            NextOffset::after(record.offset),
+        );
+        if let Some(merge) = &mut task.merge {
+            if merge.push(record) == crate::task::merge::READ_AHEAD {
+                self.bus.pause(input, partition).map_err(Halt::Bus)?;
+                task.paused.push((input, next));
+            }
+            return Ok(());
+        }
+        task.fold.advance(self.clock.wall());
+        self.fold(partition, record)
+    }
+
+    /// Folds one record whose turn it is.
+    fn fold(&mut self, partition: i32, record: Record) -> Result<(), Halt> {
+        let Some(task) = self.tasks.get_mut(&partition) else {
+            return Ok(());
+        };
+        let (input, next) = (record.input, NextOffset::after(record.offset));
+        self.batch_records += 1;
+        self.batch_bytes += record.value.as_ref().map_or(0, Vec::len);
+        if self.batch_since.is_none() {
+            self.batch_since = Some(self.clock.elapsed());
+        }
+        task.last_record_at = task.last_record_at.max(Some(record.timestamp));
+        let folded = task.fold.record(record)?;
+        task.processed(input, next);
+        self.tally.record(input, partition);
+        match folded {
+            Folded::Profile(kind) => self.tally.event(kind, Outcome::Folded),
+            Folded::Unattributed(kind) => self.tally.event(kind, Outcome::Unattributed),
+            Folded::DeadLetter | Folded::Mark => {}
+        }
+        if task.poison.count(folded == Folded::DeadLetter) {
+            // Everything of this batch stays uncommitted: the offsets stay before the poison.
+            task.discard();
+            task.phase = Phase::Poisoned;
+            self.telemetry.poisoned(partition);
+            tracing::error!(
+                partition,
+                "too many of the last records are dead letters: reading stopped, offsets stay; mend the producer or the configuration and start again"
+            );
+        }
+        Ok(())
+    }
+
+    /// On the records' clock: folds in the order of record times, due timers before the records that are later.
+    fn merge_read(&mut self) -> Result<(), Halt> {
+        let wall = self.clock.wall();
+        let partitions: Vec<i32> = self.tasks.keys().copied().collect();
+        for partition in partitions {
+            while !self.batch_is_full() {
+                let Some(task) = self
+                    .tasks
+                    .get_mut(&partition)
+                    .filter(|task| task.phase == Phase::Running)
+                else {
+                    break;
+                };
+                let reach = &task.reach;
+                let at_end = |input: crate::bus::InputId| {
+                    reach
+                        .get(usize::from(input.0))
+                        .is_some_and(|reach| reach.at_end)
+                };
+                let Some(record) = task.merge.as_mut().and_then(|merge| merge.next(at_end)) else {
+                    break;
+                };
+                let now = record.timestamp.min(wall);
+                task.fold.fire(now, usize::MAX)?;
+                task.fold.advance(now);
+                self.fold(partition, record)?;
+                if let Some(task) = self
+                    .tasks
+                    .get_mut(&partition)
+                    .filter(|task| task.phase == Phase::Running)
+                {
+                    let clock = task.fold.clock();
+                    task.fold.fire(clock, usize::MAX)?;
+                }
+            }
+            self.unpause(partition)?;
+        }
+        Ok(())
+    }
+
+    /// Reads on in inputs whose queue has shrunk.
+    fn unpause(&mut self, partition: i32) -> Result<(), Halt> {
+        let Some(task) = self.tasks.get_mut(&partition) else {
+            return Ok(());
+        };
+        let Some(merge) = &task.merge else {
+            return Ok(());
+        };
+        let (ready, still): (Vec<_>, Vec<_>) = task
+            .paused
+            .drain(..)
+            .partition(|(input, _)| merge.waiting(*input) < crate::task::merge::READ_AHEAD / 2);
+        task.paused = still;
+        let positions: Vec<Position> = ready
+            .into_iter()
+            .map(|(input, next)| Position {
+                input,
+                partition,
+                next,
+            })
+            .collect();
+        if positions.is_empty() {
+            Ok(())
+        } else {
+            self.bus.resume(&positions).map_err(Halt::Bus)
+        }
+    }
+
+    fn batch_is_full(&self) -> bool {
+        self.batch_records >= self.settings.max_records
+            || self.batch_bytes >= self.settings.max_bytes
+            || self.batch_since.is_some_and(|since| {
+                self.clock.elapsed().saturating_sub(since) >= self.settings.max_delay
+            })
+    }
+
+    fn is_due_for_commit(&self, drained: bool) -> bool {
+        self.has_work() && (drained || self.batch_is_full())
+    }
+
+    /// CK-1: how every input stands against the end it had a moment ago.
+    fn look_at_ends(&mut self) {
+        let now = self.clock.elapsed();
+        let tasks = &mut self.tasks;
+        self.bus.progress(&mut |progress| {
+            if let Some(reach) = tasks
+                .get_mut(&progress.partition)
+                .and_then(|task| task.reach.get_mut(usize::from(progress.input.0)))
+            {
+                let fresh = progress.age <= crate::task::FRESH;
+                reach.at_end = fresh && progress.delivered >= progress.end;
+                if reach.at_end || progress.delivered.get() != reach.delivered {
+                    reach.delivered = progress.delivered.get();
+                    reach.alive_at = now;
+                }
+            }
+        });
+    }
+
+    /// Fires what is due in every running task that is not behind. On the records' clock, [`Self::merge_read`] does it.
+    fn fire_due(&mut self) -> Result<usize, Halt> {
+        if self.shared.clock == ClockKind::Records {
+            return Ok(0);
+        }
+        let (wall, now) = (self.clock.wall(), self.clock.elapsed());
+        let mut fired = 0;
+        for task in self
+            .tasks
+            .values_mut()
+            .filter(|task| task.phase == Phase::Running)
+        {
+            task.fold.advance(wall);
+            let clock = task.fold.clock();
+            // Asked at every pass, due or not, so that `/status` and the metric tell it in time.
+            let behind = task.is_behind(now, self.settings.max_hold);
+            task.behind_since = behind.then(|| task.behind_since.unwrap_or(wall));
+            if behind || task.fold.next_due()?.is_none_or(|due| due > clock) {
+                continue;
+            }
+            fired += task.fold.fire(clock, self.settings.max_timers)?;
+        }
+        if fired > 0 && self.batch_since.is_none() {
+            self.batch_since = Some(now);
+        }
+        Ok(fired)
+    }
+
+    /// Makes the batch durable. Returns whether it was.
+    fn commit(&mut self) -> Result<bool, Halt> {
+        if !self.producers_are_sound()? {
+            return Ok(false);
+        }
+        let started = self.clock.elapsed();
+        let now = self.clock.wall();
+        let mut batches = Vec::new();
+        for task in self
+            .tasks
+            .values_mut()
+            .filter(|task| task.phase == Phase::Running)
+        {
+            if task.announced_at + self.settings.announce_every <= started {
+                task.announce = true;
+            }
+            if task.has_work() {
+                for decided in task.fold.decided() {
+                    count(&mut self.tally, decided);
+                }
+                batches.push(commit::render(task, &self.shared, &self.outbound)?);
+            }
+        }
+        if batches.is_empty() {
+            return Ok(false);
+        }
+        if commit::is_planted("bug.store_before_commit") {
+            for batch in &batches {
+                if let Some(task) = self.tasks.get_mut(&batch.partition) {
+                    commit::store(task, batch.clone(), None, now)?;
+                }
+            }
+        }
+        let partitions: Vec<i32> = batches.iter().map(|batch| batch.partition).collect();
+        let turn = self.turn;
+        let landed = match commit::transact(&mut *self.bus, turn, &mut batches) {
+            Ok(landed) => landed,
+            Err(broken) => return self.broken_at(turn, broken).map(|()| false),
+        };
+        for batch in batches {
+            let changelog = landed
+                .iter()
+                .find(|(task, _)| *task == batch.partition)
+                .map(|(_, next)| *next);
+            if let Some(task) = self.tasks.get_mut(&batch.partition) {
+                commit::store(task, batch, changelog, now)?;
+                task.committed(started);
+            }
+        }
+        if self.bus.suspect(turn) {
+            // The commit succeeded, but a late EndTxn of its past could hit this producer's next transaction.
+            self.mark_broken(turn, Remade::Suspect);
+        }
+        self.turn = turn.next();
+        let took = self.clock.elapsed().saturating_sub(started);
+        self.telemetry.committed(
+            &mut self.tally,
+            Committed {
+                at: self.clock.wall(),
+                transaction: took,
+                commit: took,
+                partitions: &partitions,
+            },
+        );
+        self.begin_batch();
+        Ok(true)
+    }
+
+    fn begin_batch(&mut self) {
+        self.batch_since = None;
+        self.batch_records = 0;
+        self.batch_bytes = 0;
+    }
+}
+
+/// What a stretch of polling brought.
+struct Read {
+    any: bool,
+    drained: bool,
+}
+
+/// Counts one decision for the metrics.
+fn count(tally: &mut Tally, decided: &Decided) {
+    match decided {
+        Decided::Verdict(verdict) => {
+            tally.verdict(verdict);
+            // The product's latency: a purchase appended until its suppressions are readable.
+            if verdict.kind == crate::decision::VerdictKind::Suppress {
+                tally.output(verdict.cause.origin.timestamp);
+            }
+        }
+        Decided::DeadLetter(letter) => tally.dead_letter(letter.record.input, letter.error.code()),
+    }
+}

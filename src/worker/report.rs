@@ -1,0 +1,63 @@
+//! What a worker tells the outside about its tasks, once a second.
+
+use std::time::Duration;
+
+use super::Worker;
+use crate::bus::InputId;
+use crate::task::{Phase, Task};
+use crate::telemetry::{TaskReport, TaskState};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Reports every task, at most once a second.
+    pub(super) fn report(&mut self) {
+        let now = self.clock.elapsed();
+        if now.saturating_sub(self.reported_at) < EVERY {
+            return;
+        }
+        self.reported_at = now;
+        let mut lags: Vec<(i32, InputId, u64)> = Vec::new();
+        self.bus.progress(&mut |progress| {
+            let lag = u64::try_from(progress.end.get() - progress.delivered.get()).unwrap_or(0);
+            lags.push((progress.partition, progress.input, lag));
+        });
+        let wall = self.clock.wall();
+        for task in self.tasks.values() {
+            let waiting = task.merge.as_ref().map_or(0, |merge| merge.len() as u64);
+            let mut lag: Vec<(InputId, u64)> = lags
+                .iter()
+                .filter(|(partition, _, _)| *partition == task.partition)
+                .map(|(_, input, lag)| (*input, *lag))
+                .collect();
+            if let Some((_, first)) = lag.first_mut() {
+                *first += waiting;
+            }
+            self.telemetry.task(&TaskReport {
+                partition: task.partition,
+                state: state(task),
+                clock: (task.phase == Phase::Running).then(|| task.fold.clock()),
+                now: wall,
+                lag: &lag,
+                lagging_at: task
+                    .last_record_at
+                    .filter(|_| lag.iter().any(|(_, lag)| *lag > 0)),
+                newest: task.last_record_at,
+                state_bytes: None,
+            });
+        }
+    }
+}
+
+fn state(task: &Task) -> TaskState {
+    match task.phase {
+        Phase::Opening | Phase::Settling => TaskState::Restoring { remaining: 0 },
+        Phase::Restoring { target, at } => TaskState::Restoring {
+            remaining: u64::try_from(target.get() - at.get()).unwrap_or(0),
+        },
+        Phase::Running => task
+            .behind_since
+            .map_or(TaskState::Running, |since| TaskState::Behind { since }),
+        Phase::Poisoned => TaskState::Poisoned,
+    }
+}
