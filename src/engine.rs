@@ -3,13 +3,37 @@
 //! [`step`] is total and pure: the same plan, profile, input and clock reading give the same bytes (DT-1). It never hands a
 //! contact over while it folds an event: an entry only arms a timer, due at once where the flow has no delay. Firing timers is the
 //! caller's choice, so a task that is behind simply does not fire them (CK-1), while suppressions and cancels leave at once.
+//!
+//! ```text
+//! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts ─► entries          (arm timers)
+//!                            [exits]  [suppress], [consent]    [advance]   [enter], [request]
+//! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
+//!          [advance]            [gate], [caps], [calendar]   [contact]
+//! ```
 
 use crate::decision::Verdict;
-use crate::event::{Event, Origin};
+use crate::event::{Body, Event, Origin};
 use crate::flow::FlowSet;
 use crate::policy::Policy;
 use crate::profile::Profile;
+use crate::profile::running::DueTimer;
 use crate::value::Timestamp;
+
+mod advance;
+mod calendar;
+mod caps;
+mod consent;
+mod contact;
+mod enter;
+mod exits;
+mod gate;
+mod request;
+mod suppress;
+mod turn;
+
+pub use contact::address_id;
+
+use turn::{Source, Turn};
 
 /// Flows and policy in force. Immutable; a reload makes a new one.
 #[derive(Clone, Debug)]
@@ -36,6 +60,17 @@ pub enum Input<'a> {
     Timer,
 }
 
+/// What a step met that no verdict tells, for the shell to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepCounts {
+    /// The event had been folded before.
+    pub duplicates: u32,
+    /// A cart event older than the order that closed its cart.
+    pub outdated: u32,
+    /// A receipt whose decision is not (or no longer) known.
+    pub unknown_receipts: u32,
+}
+
 /// Folds `input` into `profile` at the task's clock `now` and appends what was decided to `verdicts`, in order.
 pub fn step(
     plan: &Plan,
@@ -43,6 +78,109 @@ pub fn step(
     input: Input<'_>,
     now: Timestamp,
     verdicts: &mut Vec<Verdict>,
-) {
-    let (_, _, _, _, _) = (plan, profile, input, now, verdicts);
+) -> StepCounts {
+    match input {
+        Input::Event {
+            event,
+            origin,
+            history,
+        } => {
+            let mut turn = Turn {
+                plan,
+                profile,
+                now,
+                source: Source::Event(event, origin),
+                verdicts,
+            };
+            turn.event(event, history)
+        }
+        Input::Timer => {
+            fire(plan, profile, now, verdicts);
+            StepCounts::default()
+        }
+    }
+}
+
+/// Fires the earliest timer, when it is due (TM-3: never early).
+fn fire(plan: &Plan, profile: &mut Profile, now: Timestamp, verdicts: &mut Vec<Verdict>) {
+    let Some((due, timer)) = profile.running.earliest() else {
+        return;
+    };
+    if due > now {
+        return;
+    }
+    let armed = match timer {
+        DueTimer::Instance(index) => profile
+            .running
+            .instances
+            .get(index)
+            .map(|i| i.armed.clone()),
+        DueTimer::Request(index) => profile.running.requests.get(index).map(|r| r.armed.clone()),
+    };
+    let mut turn = Turn {
+        plan,
+        profile,
+        now,
+        source: Source::Timer(armed.unwrap_or_default()),
+        verdicts,
+    };
+    match timer {
+        DueTimer::Instance(index) => turn.fire_instance(index),
+        DueTimer::Request(index) => turn.fire_request(index),
+    }
+}
+
+impl Turn<'_> {
+    /// One event: the order below is the contract's. Exits come before entries, or a purchase would end what it just began; the
+    /// carts are looked at as they were before the order closed them.
+    fn event(&mut self, event: &Event, history: bool) -> StepCounts {
+        let was_blocked = self.profile.reach.manual_block.is_some();
+        let ends_carts = matches!(event.body, Body::Order(_));
+        let carts_before = if ends_carts && !self.profile.running.instances.is_empty() {
+            self.profile.carts.open.clone()
+        } else {
+            Vec::new()
+        };
+        let folded = self.profile.fold(event, &self.plan.policy, self.now);
+        let mut counts = StepCounts {
+            duplicates: u32::from(folded.duplicate),
+            outdated: u32::from(folded.outdated),
+            unknown_receipts: 0,
+        };
+        if folded.duplicate {
+            return counts;
+        }
+        self.take_exits(event, &carts_before, &folded);
+        match &event.body {
+            Body::Order(order) => self.suppress_after_purchase(event, order, &folded),
+            Body::OrderStatus(status) if folded.first_reversal => {
+                self.release_cancelled(event, status);
+            }
+            Body::Refund(refund) if folded.first_reversal => self.release_refunded(event, refund),
+            Body::Receipt(receipt) => {
+                counts.unknown_receipts = u32::from(!self.receive(event, receipt));
+            }
+            Body::Consent(change) => self.change_consent(event, change),
+            Body::Identity(identity) => {
+                self.after_identity(event, identity, was_blocked);
+            }
+            Body::SendRequest(request) if !history => self.request(event, request),
+            Body::OrderStatus(_)
+            | Body::Refund(_)
+            | Body::SendRequest(_)
+            | Body::Browse(_)
+            | Body::CartLine(_)
+            | Body::CartSnapshot(_)
+            | Body::Checkout(_)
+            | Body::Ticket(_)
+            | Body::Feedback(_)
+            | Body::Score(_)
+            | Body::Merge(_)
+            | Body::Erasure => {}
+        }
+        if !history {
+            self.enter_flows(event, &folded);
+        }
+        counts
+    }
 }

@@ -16,7 +16,7 @@ pub mod carts;
 pub mod chunks;
 mod codec;
 pub mod contacts;
-mod fold;
+pub(crate) mod fold;
 pub mod history;
 pub mod journal;
 pub mod limits;
@@ -276,6 +276,28 @@ impl Profile {
             .into_iter()
             .partition(|block| block.is_live(now) && which(block));
         self.blocks.blocks = kept;
+        taken
+    }
+
+    /// Takes channels off the live suppressions that `which` names, one by one; a suppression without a channel ends.
+    pub(crate) fn take_blocks_on(
+        &mut self,
+        now: Timestamp,
+        which: impl Fn(&Block, &BlockOn) -> bool,
+    ) -> Vec<(Block, BlockOn)> {
+        let hits = |block: &Block| block.is_live(now) && block.on.iter().any(|on| which(block, on));
+        if !self.blocks.blocks.iter().any(hits) {
+            return Vec::new();
+        }
+        self.blocks_changed = true;
+        let mut taken = Vec::new();
+        for block in &mut self.blocks.blocks {
+            let all = std::mem::take(&mut block.on);
+            let (gone, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|on| which(block, on));
+            block.on = kept;
+            taken.extend(gone.into_iter().map(|on| (block.clone(), on)));
+        }
+        self.blocks.blocks.retain(|block| !block.on.is_empty());
         taken
     }
 

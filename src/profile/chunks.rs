@@ -38,10 +38,6 @@ impl<T> Chunks<T> {
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (u8, &T)> {
         self.parts.iter().map(|(chunk, part)| (*chunk, part))
     }
-    /// How many parts there are.
-    pub(super) fn len(&self) -> usize {
-        self.parts.len()
-    }
     /// One part.
     pub(super) fn get(&self, chunk: u8) -> Option<&T> {
         self.parts.get(&chunk)

@@ -122,9 +122,7 @@ impl Profile {
                 if event.kind == EventType::SignedUp && self.person.signed_up.is_none() {
                     self.person.signed_up = Some(at);
                 }
-                if !identity.addresses.is_empty() || !identity.consents.is_empty() {
-                    self.reach.learn(identity, &event.source, at);
-                }
+                self.reach.learn(identity, &event.source, at);
             }
             // The engine folds these together with what follows from them; the sections of the others come with later flows.
             Body::Receipt(_)

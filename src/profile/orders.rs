@@ -238,6 +238,15 @@ impl Orders {
         }
     }
 
+    /// How many of them were of this shop itself.
+    #[must_use]
+    pub fn own(&self) -> u64 {
+        match self.parts.get(0) {
+            Some(OrdersPart::Totals(totals)) => totals.own,
+            Some(OrdersPart::Recent(_) | OrdersPart::Known(_)) | None => 0,
+        }
+    }
+
     /// Recent orders with lines, in no order.
     pub fn recent(&self) -> impl Iterator<Item = &OrderRecord> {
         self.parts.iter().filter_map(|(_, part)| match part {

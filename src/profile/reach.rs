@@ -6,8 +6,11 @@
 use minicbor::{Decode, Encode};
 
 use super::limits::{self, clip};
-use crate::event::{Consent, Identity};
+use crate::event::{Consent, Identity, Trait};
 use crate::value::Timestamp;
+
+/// The trait by which staff block a customer by hand: `true` blocks, `false` ends it.
+pub const MANUAL_BLOCK: &str = "manual_block";
 
 /// One address of one channel, with what its provider said about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -221,6 +224,16 @@ impl Reach {
                 system: clip(system, limits::ID_BYTES),
             });
         }
+        let block = identity
+            .traits
+            .iter()
+            .find(|(name, _)| name == MANUAL_BLOCK);
+        if let Some((_, Trait::Bool(blocked))) = block
+            && at >= self.manual_block_at
+        {
+            self.manual_block_at = at;
+            self.manual_block = blocked.then_some(at);
+        }
     }
 
     fn learn_addresses(&mut self, channel: &str, addresses: &[String], at: Timestamp) {
@@ -281,7 +294,7 @@ impl Reach {
     }
 
     /// The address that a receipt is about: the one it names (remembered even when it is not the customer's now), else the only one.
-    pub(super) fn of_receipt(
+    pub(crate) fn of_receipt(
         &mut self,
         channel: &str,
         address: Option<&str>,
@@ -319,7 +332,7 @@ impl Reach {
 
     /// Takes one word on consent in. An explicit one replaces an older explicit one of the same channel and list; a filled one stays
     /// the first that was said.
-    pub(super) fn say(&mut self, said: ConsentEntry) {
+    pub(crate) fn say(&mut self, said: ConsentEntry) {
         let same = self.consents.iter_mut().find(|entry| {
             entry.channel == said.channel
                 && entry.list == said.list

@@ -1,0 +1,164 @@
+//! Local time: quiet hours, calendar days and weeks in the customer's zone, through every clock change.
+//!
+//! A local time that does not exist moves forward; one that comes twice counts once (its first).
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+use jiff::{Span as Calendar, ToSpan};
+
+use crate::policy::{MinuteOfDay, QuietHours};
+use crate::value::Timestamp;
+
+/// A zone of the database; a name that it does not know counts as UTC.
+pub(super) fn zone(own: Option<&str>, default: &str) -> TimeZone {
+    own.and_then(|name| TimeZone::get(name).ok())
+        .or_else(|| TimeZone::get(default).ok())
+        .unwrap_or(TimeZone::UTC)
+}
+
+fn local(at: Timestamp, zone: &TimeZone) -> Option<DateTime> {
+    let instant = jiff::Timestamp::from_millisecond(at.millis()).ok()?;
+    Some(zone.to_datetime(instant))
+}
+
+fn instant(date: Date, time: Time, zone: &TimeZone) -> Option<Timestamp> {
+    let instant = zone
+        .to_ambiguous_zoned(date.to_datetime(time))
+        .compatible()
+        .ok()?;
+    Some(Timestamp::from_millis(instant.timestamp().as_millisecond()))
+}
+
+fn time(minute: MinuteOfDay) -> Time {
+    let hour = i8::try_from(minute.0 / 60 % 24).unwrap_or_default();
+    let minute = i8::try_from(minute.0 % 60).unwrap_or_default();
+    Time::constant(0, 0, 0, 0)
+        .with()
+        .hour(hour)
+        .minute(minute)
+        .build()
+        .unwrap_or(Time::MIN)
+}
+
+fn add(date: Date, span: Calendar) -> Date {
+    date.saturating_add(span)
+}
+
+/// Is it quiet now, and if so until when?
+pub(super) fn quiet_until(at: Timestamp, quiet: QuietHours, zone: &TimeZone) -> Option<Timestamp> {
+    if quiet.from == quiet.to {
+        return None;
+    }
+    let now = local(at, zone)?;
+    let (from, to) = (time(quiet.from), time(quiet.to));
+    let clock = now.time();
+    let end = if from < to {
+        (from <= clock && clock < to).then_some(now.date())
+    } else if clock >= from {
+        Some(add(now.date(), 1.day()))
+    } else {
+        (clock < to).then_some(now.date())
+    }?;
+    // Where the clock is set back over the end, the end has been: not quiet any more.
+    instant(end, to, zone).filter(|until| *until > at)
+}
+
+/// When quiet hours begin next, at or after `at`.
+pub(super) fn next_quiet(at: Timestamp, quiet: QuietHours, zone: &TimeZone) -> Option<Timestamp> {
+    if quiet.from == quiet.to {
+        return None;
+    }
+    let now = local(at, zone)?;
+    let from = time(quiet.from);
+    (0..3).find_map(|days| {
+        instant(add(now.date(), days.days()), from, zone).filter(|start| *start > at)
+    })
+}
+
+/// The first instant of the local day `ago` days before the one of `at` (0: its own; negative: later days).
+pub(super) fn day_start(at: Timestamp, ago: i64, zone: &TimeZone) -> Option<Timestamp> {
+    let date = add(local(at, zone)?.date(), (-ago).days());
+    instant(date, Time::midnight(), zone)
+}
+
+/// The first instant of the local week (Monday first) `ago` weeks before the one of `at`.
+pub(super) fn week_start(at: Timestamp, ago: i64, zone: &TimeZone) -> Option<Timestamp> {
+    let date = local(at, zone)?.date();
+    let monday = i64::from(date.weekday().to_monday_zero_offset());
+    day_start(at, monday + ago * 7, zone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    const NIGHT: QuietHours = QuietHours {
+        from: MinuteOfDay(21 * 60),
+        to: MinuteOfDay(9 * 60),
+    };
+
+    #[test]
+    fn quiet_hours_pass_midnight_and_end_at_local_nine() {
+        let zone = zone(Some("Europe/Berlin"), "UTC");
+        let until = |text| quiet_until(at(text), NIGHT, &zone).map(|t| t.to_string());
+        assert_eq!(until("2026-03-01T19:59:59Z"), None);
+        assert_eq!(
+            until("2026-03-01T20:00:00Z").as_deref(),
+            Some("2026-03-02T08:00:00Z")
+        );
+        assert_eq!(
+            until("2026-03-02T07:59:59Z").as_deref(),
+            Some("2026-03-02T08:00:00Z")
+        );
+        assert_eq!(until("2026-03-02T08:00:00Z"), None);
+        // The night of the change to summer time ends an hour earlier in UTC.
+        assert_eq!(
+            until("2026-03-28T21:00:00Z").as_deref(),
+            Some("2026-03-29T07:00:00Z")
+        );
+        let next = next_quiet(at("2026-03-01T20:00:00Z"), NIGHT, &zone).unwrap();
+        assert_eq!(next.to_string(), "2026-03-02T20:00:00Z");
+    }
+
+    #[test]
+    fn a_local_time_that_does_not_exist_moves_forward_and_one_that_comes_twice_counts_once() {
+        let zone = zone(Some("Europe/Berlin"), "UTC");
+        let hours = |from: u32, to: u32| QuietHours {
+            from: MinuteOfDay(from),
+            to: MinuteOfDay(to),
+        };
+        // 02:30 does not exist on 2026-03-29; it moves to 03:30 summer time = 01:30Z.
+        let until = quiet_until(at("2026-03-29T00:30:00Z"), hours(60, 150), &zone).unwrap();
+        assert_eq!(until.to_string(), "2026-03-29T01:30:00Z");
+        // 02:30 comes twice on 2026-10-25: 00:30Z and 01:30Z; the first one ends it for good.
+        let until = quiet_until(at("2026-10-24T23:30:00Z"), hours(60, 150), &zone).unwrap();
+        assert_eq!(until.to_string(), "2026-10-25T00:30:00Z");
+        assert_eq!(
+            quiet_until(at("2026-10-25T01:10:00Z"), hours(60, 150), &zone),
+            None
+        );
+    }
+
+    #[test]
+    fn days_and_weeks_begin_at_local_midnight() {
+        let zone = zone(Some("America/New_York"), "UTC");
+        let noon = at("2026-03-08T16:00:00Z");
+        assert_eq!(
+            day_start(noon, 0, &zone).unwrap().to_string(),
+            "2026-03-08T05:00:00Z"
+        );
+        assert_eq!(
+            day_start(noon, -1, &zone).unwrap().to_string(),
+            "2026-03-09T04:00:00Z"
+        );
+        // 2026-03-08 is a Sunday: its week began on Monday the 2nd.
+        assert_eq!(
+            week_start(noon, 0, &zone).unwrap().to_string(),
+            "2026-03-02T05:00:00Z"
+        );
+    }
+}

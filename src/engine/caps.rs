@@ -1,0 +1,120 @@
+//! Caps and the least gap between contacts: counted from the contacts that were handed over and still hold their slot.
+
+use jiff::tz::TimeZone;
+
+use super::calendar::{day_start, week_start};
+use crate::flow::Class;
+use crate::policy::{Cap, CapScope, Window};
+use crate::profile::Contact;
+use crate::profile::Contacts;
+use crate::value::{Span, Timestamp};
+
+/// What a cap would let wait: longer than any instance lives.
+const FOR_EVER: Span = Span::from_days(3_650);
+
+/// What is about to be counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weight<'a> {
+    pub(super) channel: &'a str,
+    pub(super) class: Class,
+    pub(super) discount: bool,
+}
+
+/// A cap that is full.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full {
+    /// When a slot comes free by itself.
+    pub(super) until: Timestamp,
+    /// How many hold a slot.
+    pub(super) count: usize,
+}
+
+/// Does `cap` look at contacts like this one?
+pub(super) fn applies(cap: &Cap, weight: &Weight<'_>) -> bool {
+    match &cap.scope {
+        CapScope::Channel(channel) => **channel == *weight.channel,
+        CapScope::Class(class) => *class == weight.class,
+        CapScope::Discount => weight.discount,
+        CapScope::Any => true,
+    }
+}
+
+/// Does a contact hold a slot in `cap`? Only marketing meets caps (product.md §7), unless a cap names another class.
+pub(super) fn counts(cap: &Cap, contact: &Contact) -> bool {
+    let in_scope = match &cap.scope {
+        CapScope::Channel(channel) => {
+            contact.class == Class::Marketing && **channel == *contact.channel
+        }
+        CapScope::Class(class) => contact.class == *class,
+        CapScope::Discount => contact.class == Class::Marketing && contact.discount,
+        CapScope::Any => contact.class == Class::Marketing,
+    };
+    in_scope && !contact.freed
+}
+
+/// Is the cap full at `now`? The window's older end is not counted: one slot in 16 h is free again exactly 16 h later.
+pub(super) fn full(
+    cap: &Cap,
+    contacts: &Contacts,
+    now: Timestamp,
+    zone: &TimeZone,
+) -> Option<Full> {
+    let start = match cap.window {
+        Window::Rolling(span) => now.minus(span),
+        // A day begins at its first instant, which counts.
+        Window::Days(days) => before(day_start(now, i64::from(days) - 1, zone)?),
+        Window::Weeks(weeks) => before(week_start(now, i64::from(weeks) - 1, zone)?),
+    };
+    let mut held: Vec<Timestamp> = contacts
+        .iter()
+        .filter(|contact| counts(cap, contact) && contact.handed_at > start)
+        .map(|contact| contact.handed_at)
+        .collect();
+    let limit = usize::try_from(cap.limit).unwrap_or(usize::MAX);
+    if held.len() < limit {
+        return None;
+    }
+    held.sort_unstable();
+    // The contact whose end makes room: all older ones are gone by then.
+    let until = held
+        .get(held.len() - limit)
+        .and_then(|at| match cap.window {
+            Window::Rolling(span) => Some(at.plus(span)),
+            Window::Days(days) => day_start(*at, -i64::from(days), zone),
+            Window::Weeks(weeks) => week_start(*at, -i64::from(weeks), zone),
+        })
+        .unwrap_or_else(|| now.plus(FOR_EVER));
+    Some(Full {
+        until,
+        count: held.len(),
+    })
+}
+
+fn before(at: Timestamp) -> Timestamp {
+    at.minus(Span::from_millis(1))
+}
+
+/// The newest marketing contact that holds its slot.
+pub(super) fn last_contact(contacts: &Contacts) -> Option<Timestamp> {
+    contacts
+        .iter()
+        .filter(|contact| contact.class == Class::Marketing && !contact.freed)
+        .map(|contact| contact.handed_at)
+        .max()
+}
+
+/// A cap in words, for the decision log.
+pub(super) fn describe(cap: &Cap, count: usize) -> String {
+    let scope = match &cap.scope {
+        CapScope::Channel(channel) => channel.to_string(),
+        CapScope::Class(class) => class.name().to_owned(),
+        CapScope::Discount => "discount".to_owned(),
+        CapScope::Any => "any".to_owned(),
+    };
+    let window = match cap.window {
+        Window::Rolling(span) => span.to_string(),
+        Window::Days(days) => format!("{days} calendar days"),
+        Window::Weeks(weeks) => format!("{weeks} calendar weeks"),
+    };
+    format!("{scope}: {count} of {} in {window}", cap.limit)
+}

@@ -1,0 +1,227 @@
+//! What ends a running instance: purchases that made it pointless, other exits, and successes that an event of the customer is.
+
+use super::turn::{Name, Turn, place_at};
+use crate::decision::{Reason, VerdictKind, Why};
+use crate::event::{Body, Event, EventType, Order, Product, Stream};
+use crate::flow::{Exit, Flow, InstanceKey, Relevance, Success};
+use crate::profile::fold::{Folded, cart_of};
+use crate::profile::running::{Instance, Phase};
+use crate::profile::{Cart, Carts, OrderNews};
+
+/// The product that a click names.
+pub(super) fn product_of(event: &Event) -> Option<&Product> {
+    match &event.body {
+        Body::Browse(browse) => browse.product.as_ref(),
+        Body::CartLine(line) => Some(&line.product),
+        Body::CartSnapshot(_)
+        | Body::Checkout(_)
+        | Body::Order(_)
+        | Body::OrderStatus(_)
+        | Body::Refund(_)
+        | Body::Receipt(_)
+        | Body::Identity(_)
+        | Body::Consent(_)
+        | Body::Ticket(_)
+        | Body::Feedback(_)
+        | Body::Score(_)
+        | Body::Merge(_)
+        | Body::Erasure
+        | Body::SendRequest(_) => None,
+    }
+}
+
+/// The order that an event names.
+pub(super) fn order_of(event: &Event) -> Option<&str> {
+    match &event.body {
+        Body::Order(order) => Some(&order.order_id),
+        Body::OrderStatus(status) => Some(&status.order_id),
+        Body::Refund(refund) => refund.order_id.as_deref(),
+        Body::Checkout(checkout) => checkout.order_id.as_deref(),
+        Body::Receipt(receipt) => receipt.order_id.as_deref(),
+        Body::Browse(_)
+        | Body::CartLine(_)
+        | Body::CartSnapshot(_)
+        | Body::Identity(_)
+        | Body::Consent(_)
+        | Body::Ticket(_)
+        | Body::Feedback(_)
+        | Body::Score(_)
+        | Body::Merge(_)
+        | Body::Erasure
+        | Body::SendRequest(_) => None,
+    }
+}
+
+/// Is one category the other, or above or below it?
+fn related(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    long.strip_prefix(short)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Does a purchase make this instance pointless? `carts` are those from before the order closed any.
+fn is_relevant(relevance: Relevance, instance: &Instance, order: &Order, carts: &[Cart]) -> bool {
+    let cart = instance
+        .cart_id
+        .as_deref()
+        .and_then(|id| carts.iter().find(|cart| cart.cart_id == id));
+    let same_cart_id = instance.cart_id.is_some() && instance.cart_id == order.cart_id;
+    let lines = cart.into_iter().flat_map(Cart::items);
+    let about = instance
+        .about
+        .iter()
+        .map(|about| {
+            (
+                about.product_id.as_str(),
+                about.group_id.as_deref(),
+                about.category.as_deref(),
+            )
+        })
+        .chain(lines.map(|line| {
+            (
+                line.product_id.as_str(),
+                line.group_id.as_deref(),
+                line.category.as_deref(),
+            )
+        }));
+    match relevance {
+        Relevance::Any => true,
+        Relevance::Cart => {
+            same_cart_id
+                || cart.is_some_and(|cart| Carts::is_bought_by(cart, order))
+                || (instance.cart_id.is_none() && about_any(about, order, false))
+        }
+        Relevance::Product => same_cart_id || about_any(about, order, false),
+        Relevance::Category => same_cart_id || about_any(about, order, true),
+    }
+}
+
+fn about_any<'a>(
+    mut about: impl Iterator<Item = (&'a str, Option<&'a str>, Option<&'a str>)>,
+    order: &Order,
+    by_category: bool,
+) -> bool {
+    about.any(|(product_id, group_id, category)| {
+        order.products.iter().any(|bought| {
+            let same = bought.product_id == product_id
+                || (group_id.is_some() && bought.group_id.as_deref() == group_id);
+            let categories = bought.category.as_deref().zip(category);
+            same || (by_category && categories.is_some_and(|(a, b)| related(a, b)))
+        })
+    })
+}
+
+/// Is the event of the same instance, as far as it names one?
+fn same_instance(flow: &Flow, instance: &Instance, event: &Event) -> bool {
+    let named = match flow.instance {
+        InstanceKey::Cart => cart_of(event),
+        InstanceKey::Order => order_of(event),
+        InstanceKey::Product => product_of(event).map(|product| product.product_id.as_str()),
+        InstanceKey::Customer => None,
+    };
+    named.is_none_or(|named| named == instance.key)
+}
+
+impl Turn<'_> {
+    /// Ends every instance that this event makes pointless or successful.
+    pub(super) fn take_exits(&mut self, event: &Event, carts: &[Cart], folded: &Folded) {
+        let mut index = 0;
+        while let Some(instance) = self.profile.running.instances.get(index) {
+            let Some(flow) = self.flow_of(instance) else {
+                index += 1;
+                continue;
+            };
+            let exit = flow
+                .exits
+                .iter()
+                .find(|exit| self.is_exit(exit, &flow, instance, event, carts));
+            let reason = exit
+                .map(|exit| exit.reason)
+                .or_else(|| reached(&flow, instance, event, folded).then_some(Reason::GoalReached));
+            match reason {
+                Some(reason) => self.end_instance(index, &flow, reason),
+                None => index += 1,
+            }
+        }
+    }
+
+    fn is_exit(
+        &self,
+        exit: &Exit,
+        flow: &Flow,
+        instance: &Instance,
+        event: &Event,
+        carts: &[Cart],
+    ) -> bool {
+        if !exit.events.contains(&event.kind) {
+            return false;
+        }
+        let concerns = match (exit.relevant, &event.body) {
+            // A late order ends what was pending at its time; what began after it is another matter.
+            (Some(relevance), Body::Order(order)) => {
+                event.effective_time >= instance.born_at
+                    && is_relevant(relevance, instance, order, carts)
+            }
+            (Some(_) | None, _) => same_instance(flow, instance, event),
+        };
+        concerns && self.holds(exit.when.as_ref(), Some(event), instance.cart_id.as_deref())
+    }
+
+    /// Ends an instance: what it handed over and is still unsent is retracted; what it had yet to say is logged as skipped.
+    pub(super) fn end_instance(&mut self, index: usize, flow: &Flow, reason: Reason) {
+        let instance = self.profile.running.instances.remove(index);
+        let mut recalled = false;
+        for handed in &instance.handed {
+            recalled |= self.recall(handed.decision, reason);
+        }
+        let steps = u32::try_from(flow.steps.len()).unwrap_or(u32::MAX);
+        let has_more = instance.phase == Phase::Waiting || instance.step + 1 < steps;
+        if !recalled && has_more {
+            self.skip(&instance, flow, reason, None, Vec::new());
+        }
+    }
+
+    /// Logs that an instance will not speak.
+    pub(super) fn skip(
+        &mut self,
+        instance: &Instance,
+        flow: &Flow,
+        reason: Reason,
+        channel: Option<&str>,
+        checks: Vec<crate::decision::Check>,
+    ) {
+        let id = Name {
+            birth: &instance.birth,
+            flow: &instance.flow,
+            step: instance.step + 1,
+            attempt: instance.passes,
+            kind: VerdictKind::Skip,
+            channel: channel.unwrap_or_default(),
+            target: &instance.key,
+        }
+        .id();
+        let mut verdict = self.verdict(VerdictKind::Skip, id, Why::Reason(reason));
+        verdict.place = Some(place_at(flow, &instance.key, instance.step + 1));
+        verdict.channel = channel.map(|channel| self.channel_name(channel));
+        verdict.checks = checks;
+        self.verdicts.push(verdict);
+    }
+}
+
+/// Is this event the success of a contact that the instance handed over: a visit or a purchase?
+fn reached(flow: &Flow, instance: &Instance, event: &Event, folded: &Folded) -> bool {
+    instance.handed.iter().any(|handed| {
+        let step = usize::try_from(handed.step)
+            .ok()
+            .and_then(|step| flow.steps.get(step));
+        let wanted = step.and_then(|step| step.success);
+        let is_it = match wanted {
+            Some(Success::Visited) => event.kind.stream() == Stream::Clickstream,
+            Some(Success::Converted) => {
+                event.kind == EventType::OrderCompleted && folded.order == Some(OrderNews::New)
+            }
+            Some(Success::Delivered | Success::Opened | Success::Clicked) | None => false,
+        };
+        is_it && event.effective_time >= handed.at
+    })
+}

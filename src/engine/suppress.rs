@@ -1,0 +1,220 @@
+//! Suppressions and releases: what a purchase, its reversal or a block tells every channel at once (product.md §5).
+
+use super::turn::{Name, Turn};
+use crate::decision::{DecisionId, Message, Reason, Scope, Suppress, VerdictKind, Why};
+use crate::event::{Event, Order, OrderStatus, Product, Refund};
+use crate::flow::Class;
+use crate::profile::fold::Folded;
+use crate::profile::{Block, BlockOn, OrderNews, limits};
+use crate::value::{ProfileKey, Timestamp};
+
+/// A suppression about to begin.
+#[derive(Clone, Debug)]
+pub(super) struct NewBlock {
+    pub(super) reason: Reason,
+    pub(super) channels: Vec<String>,
+    pub(super) scopes: Vec<Scope>,
+    pub(super) until: Option<Timestamp>,
+    pub(super) order_id: Option<String>,
+    pub(super) list: Option<String>,
+}
+
+/// Products (and their groups) as scopes, bounded.
+fn product_scopes(products: &[Product]) -> Vec<Scope> {
+    let mut scopes: Vec<Scope> = Vec::new();
+    for product in products {
+        for id in std::iter::once(&product.product_id).chain(&product.group_id) {
+            let scope = Scope::Product(id.clone());
+            if scopes.len() < limits::SCOPES && !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+    }
+    scopes
+}
+
+impl Turn<'_> {
+    /// Every channel that a record can go to.
+    pub(super) fn all_channels(&self) -> Vec<String> {
+        self.plan
+            .policy
+            .channels
+            .keys()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    /// A purchase: the pause of marketing, and what was bought is not promoted.
+    pub(super) fn suppress_after_purchase(
+        &mut self,
+        event: &Event,
+        order: &Order,
+        folded: &Folded,
+    ) {
+        if folded.order != Some(OrderNews::New) {
+            return;
+        }
+        let policy = &self.plan.policy;
+        let at = event.effective_time;
+        let cooloff = (Reason::PurchaseCooloff, policy.purchase_cooloff);
+        let bought = (Reason::PurchasedRelevant, policy.bought_product);
+        for (reason, span) in [cooloff, bought] {
+            let until = at.plus(span);
+            let scopes = if reason == Reason::PurchaseCooloff {
+                vec![Scope::Class(Class::Marketing)]
+            } else {
+                product_scopes(&order.products)
+            };
+            // An order of last month (a nightly batch, a backfill) has nothing left to suppress.
+            if span.millis() == 0 || until <= self.now || scopes.is_empty() {
+                continue;
+            }
+            let block = NewBlock {
+                reason,
+                channels: self.all_channels(),
+                scopes,
+                until: Some(until),
+                order_id: Some(order.order_id.clone()),
+                list: None,
+            };
+            self.begin_block(event, block);
+        }
+    }
+
+    /// Begins a suppression: one `suppress` per channel, one block in the profile.
+    pub(super) fn begin_block(&mut self, event: &Event, new: NewBlock) {
+        let birth = self.birth(event);
+        let target = format!(
+            "{}:{}:{}",
+            new.reason.name(),
+            new.order_id.as_deref().unwrap_or_default(),
+            new.list.as_deref().unwrap_or_default()
+        );
+        let route = self.profile.key().as_str().to_owned();
+        let mut block = Block {
+            reason: new.reason,
+            on: Vec::with_capacity(new.channels.len()),
+            scopes: new.scopes,
+            from: self.now,
+            until: new.until,
+            order_id: new.order_id,
+            list: new.list,
+            route,
+        };
+        for channel in new.channels {
+            let decision = Name {
+                birth: &birth,
+                flow: "",
+                step: 0,
+                attempt: 0,
+                kind: VerdictKind::Suppress,
+                channel: &channel,
+                target: &target,
+            }
+            .id();
+            let mut verdict =
+                self.verdict(VerdictKind::Suppress, decision, Why::Reason(new.reason));
+            verdict.channel = Some(self.channel_name(&channel));
+            verdict.message = Some(Message::Suppress(Suppress {
+                scopes: block.scopes.clone(),
+                from: block.from,
+                until: block.until,
+            }));
+            self.verdicts.push(verdict);
+            block.on.push(BlockOn { channel, decision });
+        }
+        if !block.on.is_empty() {
+            self.profile.push_block(block, self.now);
+        }
+    }
+
+    /// Ends a suppression on one channel early.
+    pub(super) fn release(&mut self, event: &Event, block: &Block, on: &BlockOn, reason: Reason) {
+        let birth = self.birth(event);
+        let target = on.decision.to_string();
+        let decision = Name {
+            birth: &birth,
+            flow: "",
+            step: 0,
+            attempt: 0,
+            kind: VerdictKind::Release,
+            channel: &on.channel,
+            target: &target,
+        }
+        .id();
+        let mut verdict = self.verdict(VerdictKind::Release, decision, Why::Reason(reason));
+        verdict.route = ProfileKey::parse(&block.route);
+        verdict.channel = Some(self.channel_name(&on.channel));
+        verdict.target = Some(on.decision);
+        verdict.message = Some(Message::Release {
+            releases: on.decision,
+        });
+        self.verdicts.push(verdict);
+    }
+
+    /// A cancelled order: what it started ends.
+    pub(super) fn release_cancelled(&mut self, event: &Event, status: &OrderStatus) {
+        let of_order = |block: &Block| block.order_id.as_deref() == Some(&status.order_id);
+        for block in self.profile.take_blocks(self.now, of_order) {
+            for on in &block.on {
+                self.release(event, &block, on, Reason::OrderCancelled);
+            }
+        }
+    }
+
+    /// A refund: its lines may be promoted again. What remains of the order's lines is suppressed anew, because a release ends a
+    /// whole `suppress`.
+    pub(super) fn release_refunded(&mut self, event: &Event, refund: &Refund) {
+        let back: Vec<Scope> = product_scopes(&refund.products);
+        let concerns = |block: &Block| {
+            block.reason == Reason::PurchasedRelevant
+                && match &refund.order_id {
+                    Some(order_id) => block.order_id.as_ref() == Some(order_id),
+                    // Real feeds cannot always tell the order: then every order of these products.
+                    None => block.scopes.iter().any(|scope| back.contains(scope)),
+                }
+                && (back.is_empty() || block.scopes.iter().any(|scope| back.contains(scope)))
+        };
+        for block in self.profile.take_blocks(self.now, concerns) {
+            for on in &block.on {
+                self.release(event, &block, on, Reason::OrderRefunded);
+            }
+            let mut scopes = block.scopes;
+            scopes.retain(|scope| !back.contains(scope));
+            if back.is_empty() || scopes.is_empty() {
+                continue;
+            }
+            let channels = block.on.into_iter().map(|on| on.channel).collect();
+            let rest = NewBlock {
+                reason: block.reason,
+                channels,
+                scopes,
+                until: block.until,
+                order_id: block.order_id,
+                list: None,
+            };
+            self.begin_block(event, rest);
+        }
+    }
+
+    /// Retracts every unsent contact that `which` names; a running instance whose current contact it was goes on with its next step.
+    pub(super) fn recall_all(
+        &mut self,
+        reason: Reason,
+        which: impl Fn(&crate::profile::Contact) -> bool,
+    ) {
+        let mut pending: Vec<(Timestamp, DecisionId)> = self
+            .profile
+            .contacts
+            .iter()
+            .filter(|contact| contact.is_pending() && which(contact))
+            .map(|contact| (contact.handed_at, contact.id))
+            .collect();
+        pending.sort_unstable();
+        for (_, id) in pending {
+            if self.recall(id, reason) {
+                self.step_failed(id);
+            }
+        }
+    }
+}
