@@ -219,6 +219,13 @@ pub struct FlowSet {
 }
 
 impl FlowSet {
+    /// Keeps a version for the instances that entered with it; nothing to do while it is in force.
+    pub fn retire(&mut self, flow: Arc<Flow>) {
+        if self.version(&flow.name, &flow.version).is_none() {
+            self.retired.insert(Arc::clone(&flow.version), flow);
+        }
+    }
+
     /// The flow that an instance runs on: the version it entered with, in force or retired; `None` when its text no longer compiles.
     #[must_use]
     pub fn version(&self, name: &str, version: &str) -> Option<&Arc<Flow>> {

@@ -1,12 +1,11 @@
-//! From a checked configuration to what the tasks and the worker are given. No I/O but the secret's own file.
+//! From a checked configuration and compiled flows to what the tasks are given. Pure.
 
 use std::sync::Arc;
 
 use crate::bus::InputId;
-use crate::config::{Config, internal_topic};
+use crate::config::{Clock, Config, internal_topic};
 use crate::engine::Plan;
-use crate::event::DecodeRules;
-use crate::flow::FlowSet;
+use crate::event::{Currencies, DecodeRules, Limits, Rate, Stream};
 use crate::task::fold::{ClockKind, FoldPlan, Format, InputSpec};
 
 /// The topics that a task reads, by [`InputId`]: the anchor `<app>-events` first, then the inputs in the order of the configuration.
@@ -22,7 +21,7 @@ pub fn input_topics(config: &Config) -> Vec<Arc<str>> {
 
 /// The input that carries a stream: the first one of the configuration that is bound to it.
 #[must_use]
-pub fn input_of(config: &Config, stream: crate::event::Stream) -> Option<InputId> {
+pub fn input_of(config: &Config, stream: Stream) -> Option<InputId> {
     let at = config
         .inputs
         .iter()
@@ -30,34 +29,47 @@ pub fn input_of(config: &Config, stream: crate::event::Stream) -> Option<InputId
     u16::try_from(at + 1).ok().map(InputId)
 }
 
-/// What every task shares.
-///
-/// # Errors
-/// When the file that holds a secret cannot be read.
-pub fn fold_plan(
-    config: &Config,
-    flows: FlowSet,
-    rules: DecodeRules,
-    clock: ClockKind,
-) -> std::io::Result<FoldPlan> {
-    let mut inputs: Vec<InputSpec> = input_topics(config)
+/// How events are read in this shop.
+#[must_use]
+pub fn decode_rules(config: &Config) -> DecodeRules {
+    let rates = config
+        .shop
+        .rates
+        .iter()
+        .filter_map(|(currency, rate)| Some((currency.clone(), Rate::parse(&rate.0)?)));
+    DecodeRules {
+        currencies: Currencies::new(&config.shop.currency, rates),
+        ignored_ids: config.identity.ignore.clone(),
+        limits: Limits::default(),
+    }
+}
+
+/// What every task shares. `replay` says which clock it runs on, whatever the configuration says.
+#[must_use]
+pub fn fold_plan(config: &Config, plan: Plan, clock: ClockKind) -> FoldPlan {
+    let history = std::iter::once(false).chain(config.inputs.iter().map(|input| input.history));
+    let inputs = input_topics(config)
         .into_iter()
-        .map(|topic| InputSpec {
+        .zip(history)
+        .map(|(topic, history)| InputSpec {
             topic,
             format: Format::Json,
-            history: false,
+            history,
         })
         .collect();
-    for (spec, input) in inputs.iter_mut().skip(1).zip(&config.inputs) {
-        spec.history = input.history;
-    }
-    Ok(FoldPlan {
-        plan: Plan {
-            flows,
-            policy: config.policy()?,
-        },
+    FoldPlan {
+        plan,
         inputs,
-        decode: rules,
+        decode: decode_rules(config),
         clock,
-    })
+    }
+}
+
+/// The clock that the configuration asks for.
+#[must_use]
+pub const fn clock_kind(config: &Config) -> ClockKind {
+    match config.app.clock {
+        Clock::Live => ClockKind::Live,
+        Clock::Records => ClockKind::Records,
+    }
 }

@@ -107,6 +107,13 @@ pub trait Store: Send {
     /// When the disk fails.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Calls `each` with every state key that begins with `prefix`, and its value, in key order (task records of one kind).
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn prefixed(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]))
+    -> Result<(), StoreError>;
+
     /// Profiles whose earliest timer is due at or before `until`, in order of (due, key), at most `limit`; only those that
     /// come after `after` in that order, so that a reader goes on where it stopped.
     ///

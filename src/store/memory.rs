@@ -103,6 +103,20 @@ impl Store for MemoryStore {
         })
     }
 
+    fn prefixed(
+        &self,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), StoreError> {
+        for (key, value) in self.state.range(prefix.to_vec()..) {
+            if !key.starts_with(prefix) {
+                break;
+            }
+            each(key, value);
+        }
+        Ok(())
+    }
+
     fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         for (key, value) in &self.state {
             each(key, value);

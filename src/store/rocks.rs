@@ -427,6 +427,22 @@ impl Store for RocksStore {
         Ok(head)
     }
 
+    fn prefixed(
+        &self,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        self.read(STATE, options, prefix, |key, value| {
+            let inside = key.starts_with(prefix);
+            if inside {
+                each(key, value);
+            }
+            Ok(inside)
+        })
+    }
+
     fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);

@@ -12,6 +12,7 @@ use crate::engine::{self, Input, Plan};
 use crate::event::{
     DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
 };
+use crate::flow::compile::{self, Surroundings};
 use crate::store::staging::{CacheLimits, Rendered, Staging};
 use crate::store::{Store, StoreError, layout};
 use crate::value::{ProfileKey, Span, Timestamp};
@@ -103,6 +104,8 @@ pub enum Folded {
 pub struct Fold {
     task: i32,
     shared: Arc<FoldPlan>,
+    /// The shared plan, and the older flow versions that this task's instances may still run on.
+    plan: Plan,
     store: Box<dyn Store>,
     staging: Staging,
     clock: Timestamp,
@@ -126,6 +129,7 @@ impl Fold {
     ) -> Result<Self, StoreError> {
         let mut fold = Self {
             task,
+            plan: shared.plan.clone(),
             shared,
             store,
             staging: Staging::new(task, cache),
@@ -136,8 +140,45 @@ impl Fold {
             decided: Vec::new(),
             blocks_changed: BTreeSet::new(),
         };
-        fold.read_clock()?;
+        fold.read_records()?;
         Ok(fold)
+    }
+
+    /// Task records: the clock, and the text of every flow version that an instance here may have entered with.
+    fn read_records(&mut self) -> Result<(), StoreError> {
+        self.read_clock()?;
+        let mut texts = Vec::new();
+        self.store
+            .prefixed(&layout::flow_text_prefix(), &mut |_, value| {
+                texts.push(value.to_vec())
+            })?;
+        let policy = &self.plan.policy;
+        for text in texts {
+            let text = layout::decode_flow_text(&text).map_err(|error| error.corrupt(self.task))?;
+            // FL-1: a text that this version cannot compile any more is left out; its instances end as `flow_inactive`, visibly.
+            if let Ok(flow) =
+                compile::compile_text("a flow of the state", text, &Surroundings::of(policy))
+            {
+                self.plan.flows.retire(flow);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stages the text of every flow in force that the state does not hold yet, so that instances keep their version over restarts.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn remember_flows(&mut self) -> Result<(), StoreError> {
+        for flow in self.shared.plan.flows.current.values() {
+            if let Some(key) = layout::flow_text_key(&flow.version)
+                && self.staging.record(&key, &*self.store)?.is_none()
+            {
+                self.staging
+                    .put_record(key, Some(layout::flow_text_value(&flow.text)));
+            }
+        }
+        Ok(())
     }
 
     fn read_clock(&mut self) -> Result<(), StoreError> {
@@ -369,7 +410,7 @@ impl Fold {
     pub fn restored(&mut self) -> Result<(), StoreError> {
         self.discard();
         self.staging.forget();
-        self.read_clock()
+        self.read_records()
     }
 }
 

@@ -245,11 +245,10 @@ impl Worker {
         if let Err(failure) = self.bus.resume(&positions) {
             return self.restore_failed(failure);
         }
-        self.run(&positions);
-        Ok(())
+        self.run(&positions)
     }
 
-    fn run(&mut self, positions: &[Position]) {
+    fn run(&mut self, positions: &[Position]) -> Result<(), Halt> {
         let mut by_task: BTreeMap<i32, Vec<&Position>> = BTreeMap::new();
         for position in positions {
             by_task
@@ -261,11 +260,13 @@ impl Worker {
         for (partition, positions) in by_task {
             if let Some(task) = self.tasks.get_mut(&partition) {
                 task.begin(&positions, now);
+                task.fold.remember_flows()?;
                 let took = now.saturating_sub(task.assigned_at);
                 self.telemetry.restored(partition, took);
                 tracing::info!(partition, took_ms = took.as_millis(), "task runs");
             }
         }
+        Ok(())
     }
 
     /// Where one task reads on in each of its inputs; `None` when the broker must be asked again.
