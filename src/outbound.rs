@@ -1,18 +1,200 @@
-//! stub
-use crate::bus::{Outgoing, Record};
-use crate::decision::Verdict;
+//! Verdict → records (product.md §3): what a channel gets, what the decision log keeps, what bulk senders join, what could not be read.
+//!
+//! Rendering is pure and cannot fail. What leaves of addresses and context is what the channel exposes; the log carries neither.
+//!
+//! ```text
+//!  Verdict ─┬─► channel topic   key: customer_id or anonymous_id     Decision, JSON or Avro   (not of silent verdicts, not of observe)
+//!           └─► <app>-decisions key: profile                         one JSON object per verdict
+//!  blocks  ───► <app>-blocks    key: profile, compacted              live suppressions by channel; a tombstone when there are none
+//!  record  ───► <app>-dlq       key, value, headers as they came     and why, in __connect.errors.*
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::bus::{Outgoing, Record, Target};
+use crate::decision::{Verdict, VerdictKind};
+use crate::event::avro::{EncodeError, Writer};
 use crate::event::{DecodeError, Origin};
 use crate::policy::Policy;
-use std::sync::Arc;
-/// x
+use crate::profile::Block;
+use crate::value::ProfileKey;
+
+mod wire;
+
+use wire::{BlockWire, BlocksWire, VerdictWire};
+
+/// The schema of what channels get, for Avro.
+pub const DECISION_SCHEMA: &str = include_str!("../schemas/decision.avsc");
+/// The schema of the decision log's entries.
+pub const DECISION_LOG_SCHEMA: &str = include_str!("../schemas/decision_log.avsc");
+
+/// Where records go and how they are written. Immutable; the same for all tasks.
 #[derive(Debug)]
 pub struct OutboundPlan {
-    /// x
+    /// Name of the application, for the dead letters.
+    pub application: Arc<str>,
+    /// `<app>-decisions`.
+    pub decisions_topic: Arc<str>,
+    /// `<app>-blocks`.
+    pub blocks_topic: Arc<str>,
+    /// `<app>-dlq`.
+    pub dead_letters_topic: Arc<str>,
+    /// `<app>-profiles-changelog`.
     pub changelog_topic: Arc<str>,
+    /// Channels whose decisions are written in Avro single-object encoding; the others get JSON.
+    pub avro_channels: BTreeSet<Arc<str>>,
+    /// Writes those.
+    pub avro: DecisionWriter,
 }
-/// x
-pub fn render(_v: &Verdict, _p: &Policy, _o: &OutboundPlan, _out: &mut Vec<Outgoing>) {}
-/// x
-pub fn dead_letter(_r: &Record, _o: &Origin, _e: &DecodeError, _p: &OutboundPlan) -> Outgoing {
-    unreachable!()
+
+/// Writes decisions in [`DECISION_SCHEMA`].
+pub struct DecisionWriter(Writer);
+
+impl std::fmt::Debug for DecisionWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DecisionWriter")
+    }
 }
+
+impl DecisionWriter {
+    /// Of the shipped schema.
+    ///
+    /// # Errors
+    /// Never, unless the shipped schema is broken.
+    pub fn new() -> Result<Self, EncodeError> {
+        Writer::new(DECISION_SCHEMA).map(Self)
+    }
+}
+
+/// Renders a verdict: the record of its channel, if it says anything, then its line of the log.
+///
+/// A channel that the policy no longer knows has no topic; what it should have heard stands in the log only.
+pub fn render(
+    verdict: &Verdict,
+    policy: &Policy,
+    plan: &OutboundPlan,
+    outgoing: &mut Vec<Outgoing>,
+) {
+    outgoing.extend(decision(verdict, policy, plan));
+    outgoing.push(Outgoing {
+        topic: Arc::clone(&plan.decisions_topic),
+        target: Target::Key,
+        key: Some(verdict.profile.as_str().as_bytes().to_vec()),
+        value: Some(log_line(verdict)),
+        headers: Vec::new(),
+        changelog_of: None,
+    });
+}
+
+/// The record on the verdict's channel; `None` for silent verdicts and for what the control group would have got.
+#[must_use]
+pub fn decision(verdict: &Verdict, policy: &Policy, plan: &OutboundPlan) -> Option<Outgoing> {
+    let message = verdict.message.as_ref()?;
+    if verdict.kind == VerdictKind::Observe {
+        return None;
+    }
+    let channel = policy.channels.get(verdict.channel.as_ref()?)?;
+    let value = VerdictWire::decision(verdict, message, channel);
+    let bytes = if plan.avro_channels.contains(&channel.name) {
+        avro(&value, &plan.avro)
+    } else {
+        json(&value)
+    };
+    let route = verdict.route.as_ref().unwrap_or(&verdict.profile);
+    Some(Outgoing {
+        topic: Arc::clone(&channel.topic),
+        target: Target::Key,
+        key: Some(route.id().as_bytes().to_vec()),
+        value: Some(bytes),
+        headers: Vec::new(),
+        changelog_of: None,
+    })
+}
+
+/// The verdict's entry in the decision log, and a line of `replay --decisions` (without the line's end): no address, no trait, no context.
+#[must_use]
+pub fn log_line(verdict: &Verdict) -> Vec<u8> {
+    json(&VerdictWire::log(verdict))
+}
+
+/// The profile's live blocks, by channel; a tombstone when there are none.
+#[must_use]
+pub fn blocks<'b>(
+    profile: &ProfileKey,
+    live: impl IntoIterator<Item = &'b Block>,
+    plan: &OutboundPlan,
+) -> Outgoing {
+    let mut channels: BTreeMap<&str, Vec<BlockWire<'_>>> = BTreeMap::new();
+    for block in live {
+        for on in &block.on {
+            let blocks = channels.entry(&on.channel).or_default();
+            blocks.push(BlockWire::new(block, on.decision));
+        }
+    }
+    let value = (!channels.is_empty()).then(|| json(&BlocksWire::new(profile, channels)));
+    Outgoing {
+        topic: Arc::clone(&plan.blocks_topic),
+        target: Target::Key,
+        key: Some(profile.as_str().as_bytes().to_vec()),
+        value,
+        headers: Vec::new(),
+        changelog_of: None,
+    }
+}
+
+/// A record that is no event, as it came, with where it stood and why in headers as Kafka Connect names them.
+#[must_use]
+pub fn dead_letter(
+    record: &Record,
+    origin: &Origin,
+    error: &DecodeError,
+    plan: &OutboundPlan,
+) -> Outgoing {
+    let mut headers: Vec<(String, Vec<u8>)> = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().unwrap_or_default()))
+        .collect();
+    let why = [
+        ("topic", origin.topic.to_string()),
+        ("partition", origin.partition.to_string()),
+        ("offset", origin.offset.to_string()),
+        ("connector.name", plan.application.to_string()),
+        ("task.id", record.partition.to_string()),
+        ("stage", error.stage().name().to_owned()),
+        ("class.name", "tidegate.event.Decoder".to_owned()),
+        ("exception.class.name", error.class_name().to_owned()),
+        ("exception.message", error.to_string()),
+    ];
+    headers
+        .extend(why.map(|(name, value)| (format!("__connect.errors.{name}"), value.into_bytes())));
+    Outgoing {
+        topic: Arc::clone(&plan.dead_letters_topic),
+        target: Target::Key,
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers,
+        changelog_of: None,
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "structs of texts, numbers and lists always have a JSON form"
+)]
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("a record of ours has a JSON form")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a decision has the schema's shape by construction: a test writes one of each kind, with and without every optional field"
+)]
+fn avro(decision: &VerdictWire<'_>, writer: &DecisionWriter) -> Vec<u8> {
+    let value = serde_json::to_value(decision).expect("a decision has a JSON form");
+    writer.0.encode(&value).expect("a decision fits its schema")
+}
+
+#[cfg(test)]
+mod tests;

@@ -150,15 +150,11 @@ impl Encoder {
     ///
     /// # Errors
     /// Never for a decoded event.
-    pub fn encode(
-        &mut self,
-        event: &Event,
-        currencies: &Currencies,
-    ) -> Result<Vec<u8>, EncodeError> {
+    pub fn encode(&self, event: &Event, currencies: &Currencies) -> Result<Vec<u8>, EncodeError> {
         let stream = event.kind.stream();
         let (_, writer) = self
             .writers
-            .iter_mut()
+            .iter()
             .find(|(of, _)| *of == stream)
             .ok_or(EncodeError::Unfit)?;
         writer.encode(&serde_json::Value::Object(encode::object(
@@ -198,7 +194,7 @@ mod tests {
     fn every_event_is_the_same_in_json_and_avro_and_reads_back() {
         let rules = rules();
         let schemas = Schemas::new([]).unwrap();
-        let mut encoder = Encoder::new().unwrap();
+        let encoder = Encoder::new().unwrap();
         for event in examples() {
             let written = json::encode(&event, &rules.currencies);
             assert_eq!(

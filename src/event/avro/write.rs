@@ -1,7 +1,9 @@
 //! JSON → Avro single-object encoding, in a schema of ours.
 
+use apache_avro::Schema;
+use apache_avro::headers::{HeaderBuilder, RabinFingerprintHeader};
 use apache_avro::types::Value;
-use apache_avro::{GenericSingleObjectWriter, Schema};
+use apache_avro::writer::datum::GenericDatumWriter;
 
 use crate::value::Timestamp;
 
@@ -19,7 +21,8 @@ pub enum EncodeError {
 /// Writes values of one schema.
 pub struct Writer {
     schema: Schema,
-    framed: GenericSingleObjectWriter,
+    /// The marker and the schema's fingerprint.
+    header: Vec<u8>,
 }
 
 impl Writer {
@@ -28,11 +31,10 @@ impl Writer {
     /// # Errors
     /// When it is no schema.
     pub fn new(schema: &str) -> Result<Self, EncodeError> {
-        let broken = |error| EncodeError::Schema(Box::new(error));
-        let schema = Schema::parse_str(schema).map_err(broken)?;
-        let framed =
-            GenericSingleObjectWriter::new_with_capacity(&schema, 1_024).map_err(broken)?;
-        Ok(Self { schema, framed })
+        let schema =
+            Schema::parse_str(schema).map_err(|error| EncodeError::Schema(Box::new(error)))?;
+        let header = RabinFingerprintHeader::from_schema(&schema).build_header();
+        Ok(Self { schema, header })
     }
 
     /// Writes an object: fields by name, those that are missing as null, times (RFC 3339) as milliseconds,
@@ -40,12 +42,13 @@ impl Writer {
     ///
     /// # Errors
     /// When it does not have the schema's shape.
-    pub fn encode(&mut self, object: &serde_json::Value) -> Result<Vec<u8>, EncodeError> {
+    pub fn encode(&self, object: &serde_json::Value) -> Result<Vec<u8>, EncodeError> {
         let value = shaped(object, &self.schema).ok_or(EncodeError::Unfit)?;
-        let mut bytes = Vec::new();
+        let mut bytes = self.header.clone();
         // What the library says would quote the value.
-        self.framed
-            .write_value_ref(&value, &mut bytes)
+        GenericDatumWriter::builder(&self.schema)
+            .build()
+            .and_then(|writer| writer.write_value_ref(&mut bytes, &value))
             .map_err(|_| EncodeError::Unfit)?;
         Ok(bytes)
     }
