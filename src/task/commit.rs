@@ -69,7 +69,8 @@ pub fn render(
     }
     let now = task.fold.clock();
     for key in task.fold.take_blocks_changed() {
-        let _ = (task.fold.profile(&key)?, now);
+        let live = task.fold.profile(&key)?.blocks(now);
+        outgoing.push(outbound::blocks(&key, live, plan));
     }
     let rendered = task.fold.render();
     for change in &rendered.changes {
