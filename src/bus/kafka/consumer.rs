@@ -79,7 +79,11 @@ impl ConsumerContext for MemberContext {
     ) {
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::SeqCst) {
-            answer_for_nobody(consumer, assigned);
+            // While it closes, librdkafka takes any answer as "give everything up", and revokes what it had assigned before. Only
+            // that is answered: a second answer could meet a group that has ended, and would wait for it for ever.
+            if !assigned && !consumer.closed() {
+                give_up(consumer, &TopicPartitionList::new());
+            }
             return;
         }
         let partitions = list
@@ -103,17 +107,9 @@ impl ConsumerContext for MemberContext {
     }
 }
 
-/// While closing: take nothing, give everything up.
-fn answer_for_nobody(consumer: &BaseConsumer<MemberContext>, assigned: bool) {
-    let answer = if assigned {
-        consumer.incremental_assign(&TopicPartitionList::new())
-    } else {
-        consumer
-            .assignment()
-            .and_then(|held| consumer.incremental_unassign(&held))
-    };
-    if let Err(error) = answer {
-        tracing::debug!(%error, "answering a rebalance while closing");
+fn give_up(consumer: &BaseConsumer<MemberContext>, list: &TopicPartitionList) {
+    if let Err(error) = consumer.incremental_unassign(list) {
+        tracing::debug!(%error, "giving partitions up while closing");
     }
 }
 
@@ -583,27 +579,41 @@ impl Member {
         )
     }
 
+    /// Answers what the worker has not answered and will not any more: takes nothing, gives everything up.
     fn answer_outstanding(&mut self) {
         let Some(consumer) = &self.consumer else {
             return;
         };
-        if let Some(assigned) = self.unanswered.take() {
-            answer_for_nobody(consumer, assigned);
+        let mut outstanding: Vec<bool> = self.unanswered.take().into_iter().collect();
+        // Events that wait in the queue; a bound, because records wait there too.
+        for _ in 0..64 {
+            consumer.poll(Duration::ZERO);
+            while let Some(told) = consumer.context().next() {
+                outstanding.push(matches!(told, Rebalance::Assigned(_)));
+            }
         }
-        while let Some(told) = consumer.context().next() {
-            answer_for_nobody(consumer, matches!(told, Rebalance::Assigned(_)));
+        for assigned in outstanding {
+            if assigned {
+                if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
+                    tracing::debug!(%error, "refusing partitions while closing");
+                }
+            } else if let Ok(held) = consumer.assignment() {
+                give_up(consumer, &held);
+            }
         }
     }
 
     /// Closes in a thread of its own, so that a coordinator that does not answer cannot hold the process.
     fn shut(&mut self) -> Result<(), Failure> {
-        let Some(consumer) = &self.consumer else {
+        if self.consumer.is_none() {
             return Ok(());
-        };
-        consumer.context().closing.store(true, Ordering::SeqCst);
+        }
         self.answer_outstanding();
         self.held.clear();
         let consumer = self.consumer.take();
+        if let Some(consumer) = &consumer {
+            consumer.context().closing.store(true, Ordering::SeqCst);
+        }
         let (done, closed) = mpsc::channel();
         let closer = thread::Builder::new()
             .name("farewell".into())

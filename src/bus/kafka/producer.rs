@@ -24,8 +24,11 @@ use crate::clock::Clock;
 
 /// The pause between looks at the queue. `BaseProducer::poll(t)` waits for the whole of `t`, in milliseconds; a drain takes less.
 const LOOK: Duration = Duration::from_micros(100);
-/// One attempt of `init_transactions`, metadata included.
+/// The bound of making a producer, per call.
 const INIT: Duration = Duration::from_secs(2);
+/// One attempt of `init_transactions`. After CONCURRENT_TRANSACTIONS (the broker is ending what a killed predecessor left open,
+/// some 10 ms) librdkafka looks again after 500 ms, or at once when it is called again: so it is called again.
+const INIT_ATTEMPT: Duration = Duration::from_millis(40);
 
 /// What the broker said about records, collected while polling.
 #[derive(Default)]
@@ -134,11 +137,7 @@ impl Transactional {
             .client()
             .fetch_metadata(Some(&self.settings.changelog), INIT)
             .map_err(|error| failure(Call::Ask, self.attempted("metadata"), &error))
-            .and_then(|_| {
-                native.init_transactions(INIT).map_err(|error| {
-                    failure(Call::Init, self.attempted("init_transactions"), &error)
-                })
-            });
+            .and_then(|_| self.init(&native));
         native.poll(Duration::ZERO);
         match &outcome {
             Ok(()) => {
@@ -158,6 +157,19 @@ impl Transactional {
             },
             Remedy::Retry | Remedy::Abort | Remedy::Fenced | Remedy::Fatal => failed,
         })
+    }
+
+    fn init(&self, native: &Native) -> Result<(), Failure> {
+        let deadline = self.clock.elapsed().saturating_add(INIT);
+        loop {
+            let Err(error) = native.init_transactions(INIT_ATTEMPT) else {
+                return Ok(());
+            };
+            let failed = failure(Call::Init, self.attempted("init_transactions"), &error);
+            if failed.remedy != Remedy::Retry || self.clock.elapsed() >= deadline {
+                return Err(failed);
+            }
+        }
     }
 
     /// Calls [`Self::make`] until it succeeds or `within` is over.
