@@ -10,8 +10,10 @@ use super::problem::{At, Problem, Problems, did_you_mean};
 use super::spec::FlowSpec;
 use super::{Flow, FlowSet};
 use crate::policy::{Channel, Policy};
+use crate::value::Span;
 
 mod flow;
+mod steps;
 
 /// Most flows of one application.
 pub const MAX_FLOWS: usize = 500;
@@ -21,6 +23,9 @@ pub const MAX_TEXT: usize = 64 * 1024;
 pub const MAX_STEPS: usize = 16;
 /// Most exit rules of one flow.
 pub const MAX_EXITS: usize = 32;
+
+/// Longest length of time in a flow, half a year: what other journey builders allow too.
+const LONGEST: Span = Span::from_days(182);
 
 /// One file as found.
 #[derive(Clone, Copy, Debug)]

@@ -26,6 +26,7 @@ use crate::value::Timestamp;
 mod check;
 pub mod fields;
 mod plan;
+mod source;
 
 /// Longest source of a condition, in bytes.
 pub const MAX_SOURCE: usize = 1_024;
@@ -118,3 +119,6 @@ impl fmt::Debug for Condition {
         write!(f, "Condition({})", self.source)
     }
 }
+
+#[cfg(test)]
+mod tests;

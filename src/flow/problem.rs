@@ -134,42 +134,36 @@ impl<'a> Problems<'a> {
     /// Where `start..end` (in characters of the text that the scalar at `place` holds) stands in the file; the whole
     /// scalar when it is folded or escaped, so that the two do not match character by character.
     pub(super) fn within(&self, place: Place, value: &str, start: usize, end: usize) -> Place {
-        let width = u32::try_from(end.saturating_sub(start).max(1)).unwrap_or(1);
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let line = usize::try_from(place.line.saturating_sub(1)).unwrap_or_default();
         let column = usize::try_from(place.column.saturating_sub(1)).unwrap_or_default();
-        let mut lines = self.text.lines().skip(line);
-        let Some(first) = lines.next() else {
+        let before: String = value.chars().take(start).collect();
+        let row = before.matches('\n').count();
+        let in_row = before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |line| line.chars().count());
+        let (Some(raw), Some(meant)) = (self.text.lines().nth(line + row), value.lines().nth(row))
+        else {
             return place;
         };
-        let rest: String = first.chars().skip(column).collect();
-        let at = |line: u32, column: usize| Place {
-            line,
-            column: u32::try_from(column + 1).unwrap_or(1),
-            width,
+        let found = if row == 0 {
+            let rest: String = raw.chars().skip(column).collect();
+            let quoted = usize::from(rest.starts_with(['"', '\'']));
+            rest.get(quoted..)
+                .is_some_and(|rest| rest.starts_with(meant))
+                .then_some(column + quoted)
+        } else {
+            // A literal block: the same lines, indented.
+            raw.strip_suffix(meant)
+                .filter(|indent| indent.trim().is_empty())
+                .map(|indent| indent.chars().count())
         };
-        let quoted = usize::from(rest.starts_with(['"', '\'']));
-        if rest
-            .get(quoted..)
-            .is_some_and(|rest| rest.starts_with(value))
-        {
-            return at(place.line, column + quoted + start);
-        }
-        if rest.starts_with('|') {
-            let before: String = value.chars().take(start).collect();
-            let row = before.matches('\n').count();
-            let in_row = before
-                .rsplit('\n')
-                .next()
-                .unwrap_or_default()
-                .chars()
-                .count();
-            if let (Some(raw), Some(meant)) = (lines.nth(row), value.lines().nth(row)) {
-                let indent = raw.chars().count().saturating_sub(meant.chars().count());
-                let row = u32::try_from(row + 1).unwrap_or(1);
-                return at(place.line + row, indent + in_row);
-            }
-        }
-        place
+        found.map_or(place, |indent| Place {
+            line: place.line.saturating_add(number(row)),
+            column: number(indent + in_row + 1),
+            width: number(end.saturating_sub(start).max(1)),
+        })
     }
 
     /// Is there none?
@@ -190,10 +184,13 @@ pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
     const LISTED: usize = 12;
     let known: Vec<&str> = known.into_iter().collect();
     let reach = (written.chars().count() / 3).clamp(1, 3);
+    // A word cut short, or with something appended, is as good as a slip.
+    let is_part =
+        |name: &str| written.len() >= 3 && (name.starts_with(written) || written.starts_with(name));
     let nearest = known
         .iter()
         .map(|name| (distance(written, name), *name))
-        .filter(|(distance, _)| *distance <= reach)
+        .filter(|(distance, name)| *distance <= reach || is_part(name))
         .min();
     match nearest {
         Some((_, name)) => format!("did you mean `{name}`?"),
@@ -256,7 +253,7 @@ mod tests {
         };
         assert_eq!(problems.within(place(1, 4), "b == 1", 2, 4).column, 6);
         assert_eq!(problems.within(place(2, 4), "d == 2", 2, 4).column, 7);
-        let found = problems.within(place(3, 4), "f\n&& g\n", 5, 6);
+        let found = problems.within(place(4, 3), "f\n&& g\n", 5, 6);
         assert_eq!((found.line, found.column), (5, 6));
         assert_eq!(problems.within(place(6, 4), "i j", 2, 3), place(6, 4));
     }

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{MAX_EXITS, MAX_STEPS, Surroundings, word};
+use super::{LONGEST, MAX_EXITS, Surroundings, steps, word};
 use crate::decision::Reason;
 use crate::event::EventType;
 use crate::flow::condition::Setting;
-use crate::flow::problem::{At, Place, Problems, did_you_mean};
-use crate::flow::spec::{ExitSpec, FlowSpec, OfferSpec, ReenterSpec, StepSpec};
+use crate::flow::problem::{At, Place, Problems};
+use crate::flow::spec::{ExitSpec, FlowSpec, OfferSpec, ReenterSpec};
 use crate::flow::{
-    Class, Condition, Enter, Exit, Flow, InstanceKey, OfferTemplate, OnCap, Reenter, Relevance,
-    Step, Success,
+    Class, Condition, Enter, Exit, Flow, InstanceKey, OfferTemplate, Reenter, Relevance,
 };
 use crate::value::Span;
 
@@ -21,15 +20,9 @@ const MAX_PRIORITY: u32 = 1_000;
 const DEFAULT_EXPIRES: Span = Span::from_days(7);
 /// product.md §5.6: the nightly batch of offline receipts starts nothing.
 const DEFAULT_MAX_AGE: Span = Span::from_days(1);
-/// product.md §7: cascade 24 h.
-const DEFAULT_WITHIN: Span = Span::from_hours(24);
-/// Half a year: what other journey builders allow too.
-const LONGEST: Span = Span::from_days(182);
-const SHORTEST_WITHIN: Span = Span::from_minutes(1);
 /// Re-entry may be rarer than any instance lives.
 const LONGEST_REENTER: Span = Span::from_days(730);
 const MAX_NAME: usize = 64;
-const MAX_TEMPLATE: usize = 128;
 
 /// Checks a flow of the right shape; `None` (and a problem added) when something in it means nothing.
 pub(super) fn compile(
@@ -65,9 +58,9 @@ pub(super) fn compile(
         .offer
         .as_ref()
         .map(|offer| check.offer(offer, instance));
-    let steps = check.steps(spec);
+    let steps = steps::compile(spec, &mut check);
     if let (Some(after), Some(expires), Some(steps)) = (after, expires, &steps) {
-        check.time_for_steps(spec, after, expires, steps);
+        steps::check_time(spec, after, expires, steps, &mut check);
     }
     // The canonical form is what the version is made of and what is kept: a comment or a test makes no new version.
     let text = match spec.canonical() {
@@ -112,13 +105,14 @@ fn transpose<T>(part: Option<Option<T>>) -> Option<Option<T>> {
     }
 }
 
-struct Check<'a, 'p> {
-    surroundings: &'a Surroundings<'a>,
-    problems: &'a mut Problems<'p>,
+/// What a check needs at hand, and the checks of what comes in more than one place.
+pub(super) struct Check<'a, 'p> {
+    pub(super) surroundings: &'a Surroundings<'a>,
+    pub(super) problems: &'a mut Problems<'p>,
 }
 
 impl Check<'_, '_> {
-    fn bad<T>(
+    pub(super) fn bad<T>(
         &mut self,
         place: Place,
         message: impl Into<String>,
@@ -208,7 +202,7 @@ impl Check<'_, '_> {
         }
     }
 
-    fn span_or(
+    pub(super) fn span_or(
         &mut self,
         key: &str,
         written: Option<&At<String>>,
@@ -242,7 +236,7 @@ impl Check<'_, '_> {
         whole.then_some(events)
     }
 
-    fn condition(
+    pub(super) fn condition(
         &mut self,
         written: Option<&At<String>>,
         events: Option<&[EventType]>,
@@ -271,7 +265,10 @@ impl Check<'_, '_> {
     fn enter(&mut self, spec: &FlowSpec, instance: Option<InstanceKey>) -> Option<Enter> {
         let events = self.events(&spec.enter.events);
         let mut whole = true;
-        for (event, written) in events.iter().flatten().zip(&spec.enter.events) {
+        for written in &spec.enter.events {
+            let Some(event) = EventType::parse(&written.value) else {
+                continue;
+            };
             if matches!(
                 event,
                 EventType::Merged | EventType::Erased | EventType::SendRequested
@@ -283,7 +280,7 @@ impl Check<'_, '_> {
                     "",
                 );
             } else if let Some(key) = instance
-                && !carries(*event, key)
+                && !carries(event, key)
             {
                 whole = false;
                 self.bad::<()>(
@@ -458,162 +455,6 @@ impl Check<'_, '_> {
             id: written.id.value.as_str().into(),
             discount: written.discount.as_ref().is_some_and(|at| at.value),
         })
-    }
-
-    fn steps(&mut self, spec: &FlowSpec) -> Option<Vec<Step>> {
-        if let Some(step) = spec.steps.get(MAX_STEPS) {
-            return self.bad(
-                step.channel.place,
-                format!("{} steps are more than {MAX_STEPS}", spec.steps.len()),
-                "",
-            );
-        }
-        let steps: Vec<_> = spec.steps.iter().map(|step| self.step(step)).collect();
-        steps.into_iter().collect()
-    }
-
-    fn step(&mut self, written: &StepSpec) -> Option<Step> {
-        let channel = self.channel(written);
-        let template = self.template(&written.template);
-        let success = match &written.success {
-            None => Some(None),
-            Some(success) => self.success(written, success).map(Some),
-        };
-        let on_cap = match &written.on_cap {
-            None => Some(OnCap::Defer),
-            Some(on_cap) => word(
-                "answer to a cap",
-                on_cap,
-                |name| match name {
-                    "defer" => Some(OnCap::Defer),
-                    "drop" => Some(OnCap::Drop),
-                    "replace" => Some(OnCap::Replace),
-                    _ => None,
-                },
-                ["defer", "drop", "replace"],
-                self.problems,
-            ),
-        };
-        let within = self.span_or("within", written.within.as_ref(), DEFAULT_WITHIN, LONGEST);
-        if let (Some(within), Some(written)) = (within, &written.within)
-            && within < SHORTEST_WITHIN
-        {
-            return self.bad(
-                written.place,
-                format!("`within` is shorter than {SHORTEST_WITHIN}"),
-                "a receipt takes longer than that",
-            );
-        }
-        let when = self.condition(written.when.as_ref(), None);
-        Some(Step {
-            channel: channel?,
-            template: template?,
-            when: when?,
-            success: success?,
-            within: within?,
-            on_cap: on_cap?,
-        })
-    }
-
-    fn channel(&mut self, written: &StepSpec) -> Option<Arc<str>> {
-        let name = &written.channel;
-        if let Some((channel, _)) = self
-            .surroundings
-            .channels
-            .get_key_value(name.value.as_str())
-        {
-            return Some(channel.clone());
-        }
-        let known = self.surroundings.channels.keys().map(|channel| &**channel);
-        let remedy = did_you_mean(&name.value, known);
-        self.bad(
-            name.place,
-            format!("the configuration has no channel `{}`", name.value),
-            remedy,
-        )
-    }
-
-    fn template(&mut self, written: &At<String>) -> Option<Arc<str>> {
-        if written.value.len() <= MAX_TEMPLATE
-            && !written
-                .value
-                .contains(|c: char| c.is_whitespace() || c.is_control())
-        {
-            return Some(written.value.as_str().into());
-        }
-        self.bad(
-            written.place,
-            "`template` is a name without spaces",
-            format!("at most {MAX_TEMPLATE} bytes"),
-        )
-    }
-
-    fn success(&mut self, step: &StepSpec, written: &At<String>) -> Option<Success> {
-        let success = word(
-            "success",
-            written,
-            |name| {
-                Some(match name {
-                    "delivered" => Success::Delivered,
-                    "opened" => Success::Opened,
-                    "clicked" => Success::Clicked,
-                    "visited" => Success::Visited,
-                    "converted" => Success::Converted,
-                    _ => return None,
-                })
-            },
-            ["delivered", "opened", "clicked", "visited", "converted"],
-            self.problems,
-        )?;
-        // Visits and purchases are seen in the shop, not told by the channel.
-        let receipt = match success {
-            Success::Delivered => EventType::Delivered,
-            Success::Opened => EventType::Opened,
-            Success::Clicked => EventType::Clicked,
-            Success::Visited | Success::Converted => return Some(success),
-        };
-        let Some(channel) = self.surroundings.channels.get(step.channel.value.as_str()) else {
-            return Some(success);
-        };
-        if channel.reports.contains(&receipt) {
-            return Some(success);
-        }
-        let reports: Vec<_> = channel.reports.iter().map(|event| event.name()).collect();
-        self.bad(
-            written.place,
-            format!(
-                "channel `{}` cannot report `{}`",
-                channel.name,
-                receipt.name()
-            ),
-            if reports.is_empty() {
-                "it reports nothing; `visited` and `converted` are seen in the shop".to_owned()
-            } else {
-                format!(
-                    "it reports {}; `visited` and `converted` are seen in the shop",
-                    reports.join(", ")
-                )
-            },
-        )
-    }
-
-    /// A step that begins only after the instance has ended is never taken.
-    fn time_for_steps(&mut self, spec: &FlowSpec, after: Span, expires: Span, steps: &[Step]) {
-        let mut begins = after.millis();
-        for (step, written) in steps.iter().zip(&spec.steps) {
-            if begins >= expires.millis() {
-                self.bad::<()>(
-                    written.channel.place,
-                    format!(
-                        "this step begins after {}, when the flow has expired ({expires})",
-                        Span::from_millis(begins)
-                    ),
-                    "make `expires` longer, or `after` and the `within` before it shorter",
-                );
-                return;
-            }
-            begins = begins.saturating_add(step.within.millis());
-        }
     }
 }
 

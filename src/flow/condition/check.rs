@@ -1,42 +1,18 @@
-//! CEL source to a checked plan: names, types, limits. The parser is the `cel` crate's; nothing of its interpreter is used.
+//! A parsed condition to its plan: names, types, limits.
 
-use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
-use cel::parser::Parser;
+use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 
 use super::fields::{Field, Type};
-use super::plan::{Arithmetic, Comparison, MILLION, Plan, Search};
-use super::{Fault, MAX_DEPTH, MAX_LIST, MAX_SOURCE, Setting};
+use super::plan::{Arithmetic, Comparison, Plan, Search};
+use super::source::{Source, decimal};
+use super::{Fault, MAX_DEPTH, MAX_LIST, Setting};
 use crate::flow::problem::did_you_mean;
 
 /// Checks `source` and makes its plan.
 pub(super) fn check(source: &str, setting: &Setting<'_>) -> Result<Plan, Vec<Fault>> {
-    let all = |message: String, remedy: &str| {
-        vec![Fault {
-            start: 0,
-            end: source.chars().count(),
-            message,
-            remedy: remedy.to_owned(),
-        }]
-    };
-    if source.len() > MAX_SOURCE {
-        return Err(all(
-            format!("this condition is longer than {MAX_SOURCE} bytes"),
-            "",
-        ));
-    }
-    // The parser goes down one call per bracket or sign before it counts depth.
-    if nesting(source) > MAX_DEPTH {
-        return Err(all(
-            format!("this condition is nested deeper than {MAX_DEPTH}"),
-            "",
-        ));
-    }
-    let (expression, places) = Parser::new()
-        .parse_with_source_info(source)
-        .map_err(|errors| syntax(source, &errors))?;
+    let (expression, source) = Source::parse(source)?;
     let mut checker = Checker {
         source,
-        places,
         setting,
         faults: Vec::new(),
     };
@@ -56,63 +32,8 @@ pub(super) fn check(source: &str, setting: &Setting<'_>) -> Result<Plan, Vec<Fau
     }
 }
 
-/// The deepest run of open brackets, plus signs that pile up.
-fn nesting(source: &str) -> usize {
-    let (mut depth, mut deepest, mut signs) = (0_usize, 0_usize, 0_usize);
-    for c in source.chars() {
-        match c {
-            '(' | '[' | '{' | '?' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        signs = match c {
-            '!' | '-' => signs + 1,
-            c if c.is_whitespace() => signs,
-            _ => 0,
-        };
-        deepest = deepest.max(depth + signs);
-    }
-    deepest
-}
-
-/// The parser's own complaints, without its file and line.
-fn syntax(source: &str, errors: &cel::ParseErrors) -> Vec<Fault> {
-    let mut faults: Vec<Fault> = Vec::new();
-    for error in &errors.errors {
-        let row = usize::try_from(error.pos.0.max(1)).unwrap_or(1) - 1;
-        let column = usize::try_from(error.pos.1.max(1)).unwrap_or(1) - 1;
-        let before: usize = source
-            .split_inclusive('\n')
-            .take(row)
-            .map(|line| line.chars().count())
-            .sum();
-        let start = (before + column).min(source.chars().count());
-        // ANTLR lists every token that it would have taken: nobody reads that.
-        let message = error
-            .msg
-            .trim_start_matches("Syntax error: ")
-            .split(" expecting ")
-            .next()
-            .unwrap_or_default()
-            .replace("'<EOF>'", "end");
-        let message = format!("this is not a condition: {message}");
-        // One slip makes it stumble on; the first complaint at a place is the one that helps.
-        if faults.is_empty() {
-            faults.push(Fault {
-                start,
-                end: start + 1,
-                message,
-                remedy: "conditions are CEL, such as `cart.value >= 20.0 && profile.vip`"
-                    .to_owned(),
-            });
-        }
-    }
-    faults
-}
-
 struct Checker<'a> {
-    source: &'a str,
-    places: SourceInfo,
+    source: Source<'a>,
     setting: &'a Setting<'a>,
     faults: Vec<Fault>,
 }
@@ -127,7 +48,7 @@ impl Checker<'_> {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Option<T> {
-        let (start, end) = self.span(node);
+        let (start, end) = self.source.span(node);
         self.faults.push(Fault {
             start,
             end,
@@ -135,58 +56,6 @@ impl Checker<'_> {
             remedy: remedy.into(),
         });
         None
-    }
-
-    /// First and one past the last character of an expression.
-    fn span(&self, node: &IdedExpr) -> (usize, usize) {
-        let mut span: Option<(usize, usize)> = None;
-        self.widen(node, &mut span);
-        let (first, last) = span.unwrap_or((0, self.source.len()));
-        // Offsets are bytes; the last one is where the last character begins.
-        let chars = |to: usize| {
-            self.source
-                .char_indices()
-                .take_while(|(at, _)| *at < to)
-                .count()
-        };
-        (chars(first), chars(last.saturating_add(1)))
-    }
-
-    fn widen(&self, node: &IdedExpr, span: &mut Option<(usize, usize)>) {
-        if let Some((start, stop)) = self.places.offset_for(node.id) {
-            let (start, stop) = (
-                usize::try_from(start).unwrap_or_default(),
-                usize::try_from(stop).unwrap_or_default(),
-            );
-            *span = Some(span.map_or((start, stop), |(first, last)| {
-                (first.min(start), last.max(stop))
-            }));
-        }
-        match &node.expr {
-            Expr::Call(call) => {
-                for part in call.target.as_deref().into_iter().chain(&call.args) {
-                    self.widen(part, span);
-                }
-            }
-            Expr::Select(select) => {
-                self.widen(&select.operand, span);
-                // The place of a selection is its dot.
-                if let Some((_, last)) = span {
-                    *last += select.field.len();
-                }
-            }
-            Expr::List(list) => {
-                for part in &list.elements {
-                    self.widen(part, span);
-                }
-            }
-            Expr::Unspecified
-            | Expr::Comprehension(_)
-            | Expr::Ident(_)
-            | Expr::Literal(_)
-            | Expr::Map(_)
-            | Expr::Struct(_) => {}
-        }
     }
 
     fn expression(&mut self, node: &IdedExpr, depth: usize) -> Typed {
@@ -473,9 +342,11 @@ impl Checker<'_> {
                 (Type::Text, other) | (other, Type::Text) if other.is_number() => {
                     "write the number without quotes"
                 }
-                (Type::Bool, Type::Bool) => "true and false have no order",
                 _ => "",
             };
+            if (left_type, right_type) == (Type::Bool, Type::Bool) {
+                return self.fault(right, "true and false have no order", "use `==` or `!=`");
+            }
             return self.fault(
                 right,
                 format!(
@@ -648,24 +519,4 @@ fn comparable(left: Type, right: Type, equality: bool) -> bool {
         (Type::Any, _) | (_, Type::Any) | (Type::Text, Type::Text) => true,
         (left, right) => left.is_number() && right.is_number(),
     }
-}
-
-/// A written decimal in millionths. The shortest text that reads as `number` is what was written, so no digit is lost.
-fn decimal(number: f64) -> Option<i128> {
-    if !number.is_finite() || number.abs() >= 1e15 {
-        return None;
-    }
-    let text = format!("{number}");
-    let (negative, text) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.as_str()),
-    };
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > 6 {
-        return None;
-    }
-    let whole: i128 = whole.parse().ok()?;
-    let fraction: i128 = format!("{fraction:0<6}").parse().ok()?;
-    let millionths = whole * MILLION + fraction;
-    Some(if negative { -millionths } else { millionths })
 }

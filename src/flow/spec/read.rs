@@ -109,7 +109,11 @@ fn text(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<S
             problems.add(
                 node.place,
                 format!("`{key}` is a text, not {kind}"),
-                "write it in quotes",
+                match key {
+                    "holdout" => "a share, such as 5%",
+                    "after" | "expires" | "max_age" | "within" => "with its unit, such as 4h",
+                    _ => "write it in quotes",
+                },
             );
             None
         }
@@ -194,7 +198,10 @@ pub(super) fn flow(document: &At<Value>, problems: &mut Problems<'_>) -> Option<
     let priority = fields
         .find("priority")
         .and_then(|node| priority(node, problems));
-    let spec = FlowSpec {
+    if let Some(tests) = fields.find("tests") {
+        list("tests", tests, problems);
+    }
+    Some(FlowSpec {
         list: fields.text("list", problems),
         reason: fields.text("reason", problems),
         priority,
@@ -214,11 +221,7 @@ pub(super) fn flow(document: &At<Value>, problems: &mut Problems<'_>) -> Option<
         class: class?,
         enter: enter?,
         steps: steps?,
-    };
-    if let Some(tests) = &spec.tests {
-        list("tests", tests, problems);
-    }
-    Some(spec)
+    })
 }
 
 fn priority(node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<i64>> {

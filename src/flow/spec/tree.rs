@@ -126,11 +126,15 @@ pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<At<Value>>
         Err(error) => {
             let place = error.location().map(place).unwrap_or_default();
             let message = error.to_string();
-            // The place is told by the problem itself.
-            let message = message
-                .split_once(" at line ")
-                .map_or(message.as_str(), |(before, _)| before);
-            let message = message.lines().next().unwrap_or_default();
+            // The place is told by the problem itself; options of the parser are none of the reader's business.
+            let message =
+                [" at line ", ", set ", "\n"]
+                    .iter()
+                    .fold(message.as_str(), |message, end| {
+                        message
+                            .split_once(end)
+                            .map_or(message, |(before, _)| before)
+                    });
             problems.add(place, format!("this is not YAML: {message}"), "");
             None
         }
