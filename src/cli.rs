@@ -17,6 +17,7 @@ use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
+mod replay;
 
 /// How the process ends (sysexits, so that a supervisor can tell what helps).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,8 @@ struct Line {
 enum Command {
     /// Check the configuration and its flows: every problem at once, with its place
     Validate(Settings),
+    /// Run a recorded log of events through the configured flows, without Kafka
+    Replay(replay::Replay),
     /// Show the configuration in force
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -211,6 +214,7 @@ pub fn run(
 fn perform(command: Command, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
     match command {
         Command::Validate(settings) => check::validate(&settings, environment, output),
+        Command::Replay(replay) => replay.run(environment, output),
         Command::Config(ConfigCommand::Print(settings)) => {
             let config = settings.load(environment)?;
             output.write_all(config.to_yaml().as_bytes())?;
@@ -226,7 +230,6 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
 }
 
 /// Reads an instant of the command line.
-#[expect(dead_code, reason = "replay and feed")]
 fn instant(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "write a time such as 2026-03-01T10:00:00Z".to_owned())
 }
