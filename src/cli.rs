@@ -17,7 +17,6 @@ use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
-mod replay;
 
 /// How the process ends (sysexits, so that a supervisor can tell what helps).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +92,25 @@ impl From<PlanError> for Stop {
     }
 }
 
+#[cfg(feature = "kafka")]
+impl From<crate::demo::DemoError> for Stop {
+    fn from(error: crate::demo::DemoError) -> Self {
+        use crate::demo::DemoError;
+        let exit = match &error {
+            DemoError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Self::new(Exit::Success, "");
+            }
+            DemoError::Output(_) | DemoError::Http(_) => Exit::Io,
+            DemoError::Setting(_) => Exit::Config,
+            DemoError::Bus(_)
+            | DemoError::Worker(_)
+            | DemoError::NotReady
+            | DemoError::Panicked(_) => Exit::Kafka,
+        };
+        Self::of(exit, &error)
+    }
+}
+
 impl From<io::Error> for Stop {
     /// Whoever read our output has seen enough: no error.
     fn from(error: io::Error) -> Self {
@@ -131,8 +149,9 @@ struct Line {
 enum Command {
     /// Check the configuration and its flows: every problem at once, with its place
     Validate(Settings),
-    /// Run a recorded log of events through the configured flows, without Kafka
-    Replay(replay::Replay),
+    /// Play a simulated shop on an embedded broker and watch it being decided: needs no Kafka and no configuration
+    #[cfg(feature = "kafka")]
+    Demo(crate::demo::Args),
     /// Show the configuration in force
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -213,8 +232,9 @@ pub fn run(
 
 fn perform(command: Command, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
     match command {
+        #[cfg(feature = "kafka")]
+        Command::Demo(args) => crate::demo::run(&args, output).map_err(Stop::from),
         Command::Validate(settings) => check::validate(&settings, environment, output),
-        Command::Replay(replay) => replay.run(environment, output),
         Command::Config(ConfigCommand::Print(settings)) => {
             let config = settings.load(environment)?;
             output.write_all(config.to_yaml().as_bytes())?;
@@ -230,6 +250,7 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
 }
 
 /// Reads an instant of the command line.
+#[expect(dead_code, reason = "replay and feed")]
 fn instant(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "write a time such as 2026-03-01T10:00:00Z".to_owned())
 }

@@ -8,7 +8,7 @@
 //! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts ─► entries          (arm timers)
 //!                            [exits]  [suppress], [consent]    [advance]   [enter], [request]
 //! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
-//!          [advance]            [gate], [caps], [calendar]   [contact], [context]
+//!          [advance]            [gate], [caps], [calendar]   [contact]
 //! ```
 
 use crate::decision::Verdict;
@@ -24,7 +24,6 @@ mod calendar;
 mod caps;
 mod consent;
 mod contact;
-mod context;
 mod enter;
 mod exits;
 mod gate;

@@ -63,11 +63,13 @@ pub mod worker;
 
 pub mod config;
 pub mod plan;
-pub mod recording;
-pub mod replay;
 
 pub mod http;
 pub mod telemetry;
 
 pub mod app;
 pub mod cli;
+
+// A stage for all of it.
+#[cfg(any(test, feature = "kafka"))]
+pub mod demo;

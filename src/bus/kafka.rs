@@ -27,6 +27,8 @@ mod changelog;
 mod consumer;
 mod ends;
 mod failure;
+pub mod mock;
+pub mod plain;
 mod producer;
 pub mod settings;
 

@@ -22,13 +22,10 @@ pub(super) struct NewBlock {
 /// Products (and their groups) as scopes, bounded.
 fn product_scopes(products: &[Product]) -> Vec<Scope> {
     let mut scopes: Vec<Scope> = Vec::new();
-    let mut bytes = 0;
     for product in products {
         for id in std::iter::once(&product.product_id).chain(&product.group_id) {
             let scope = Scope::Product(id.clone());
-            let fits = scopes.len() < limits::SCOPES && bytes + id.len() <= limits::SCOPE_BYTES;
-            if fits && !scopes.contains(&scope) {
-                bytes += id.len();
+            if scopes.len() < limits::SCOPES && !scopes.contains(&scope) {
                 scopes.push(scope);
             }
         }

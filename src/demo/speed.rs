@@ -1,0 +1,69 @@
+//! A shop in fast motion: every length of time of flows and policy shrinks by one factor, so that an hour passes in a second.
+//! The shipped flows and the shipped policy stay what they are in every other respect.
+
+use std::sync::Arc;
+
+use crate::flow::{Flow, FlowSet, Reenter};
+use crate::policy::{Policy, Window};
+use crate::value::Span;
+
+/// An hour is a second.
+const FACTOR: i64 = 3_600;
+
+fn fast(span: Span) -> Span {
+    if span.millis() <= 0 {
+        return span;
+    }
+    Span::from_millis((span.millis() / FACTOR).max(1))
+}
+
+/// The flows in force, in fast motion.
+pub(super) fn flows(set: &FlowSet) -> FlowSet {
+    let current = set
+        .current
+        .iter()
+        .map(|(name, flow)| (Arc::clone(name), Arc::new(fast_flow(flow))))
+        .collect();
+    FlowSet {
+        current,
+        ..set.clone()
+    }
+}
+
+fn fast_flow(flow: &Flow) -> Flow {
+    let mut flow = flow.clone();
+    flow.after = fast(flow.after);
+    flow.expires = fast(flow.expires);
+    flow.max_age = fast(flow.max_age);
+    flow.reenter = match flow.reenter {
+        Reenter::After { span, per_customer } => Reenter::After {
+            span: fast(span),
+            per_customer,
+        },
+        Reenter::Never => Reenter::Never,
+        Reenter::Always => Reenter::Always,
+    };
+    for step in &mut flow.steps {
+        step.within = fast(step.within);
+    }
+    flow
+}
+
+/// The policy in fast motion. A calendar day becomes 24 seconds on the clock; nobody sleeps, so there are no quiet hours.
+pub(super) fn policy(mut policy: Policy) -> Policy {
+    for cap in &mut policy.caps {
+        cap.window = Window::Rolling(fast(match cap.window {
+            Window::Rolling(span) => span,
+            Window::Days(days) => Span::from_days(i64::from(days)),
+            Window::Weeks(weeks) => Span::from_days(7 * i64::from(weeks)),
+        }));
+    }
+    for channel in policy.channels.values_mut() {
+        channel.quiet_hours = None;
+    }
+    policy.min_gap = fast(policy.min_gap);
+    policy.same_message = fast(policy.same_message);
+    policy.purchase_cooloff = fast(policy.purchase_cooloff);
+    policy.bought_product = fast(policy.bought_product);
+    policy
+}
