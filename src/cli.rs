@@ -17,6 +17,7 @@ use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
+mod replay;
 
 /// How the process ends (sysexits, so that a supervisor can tell what helps).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +150,8 @@ struct Line {
 enum Command {
     /// Check the configuration and its flows: every problem at once, with its place
     Validate(Settings),
+    /// Run a recorded log of events through the configured flows, without Kafka
+    Replay(replay::Replay),
     /// Play a simulated shop on an embedded broker and watch it being decided: needs no Kafka and no configuration
     #[cfg(feature = "kafka")]
     Demo(crate::demo::Args),
@@ -235,6 +238,7 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         #[cfg(feature = "kafka")]
         Command::Demo(args) => crate::demo::run(&args, output).map_err(Stop::from),
         Command::Validate(settings) => check::validate(&settings, environment, output),
+        Command::Replay(replay) => replay.run(environment, output),
         Command::Config(ConfigCommand::Print(settings)) => {
             let config = settings.load(environment)?;
             output.write_all(config.to_yaml().as_bytes())?;
@@ -250,7 +254,6 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
 }
 
 /// Reads an instant of the command line.
-#[expect(dead_code, reason = "replay and feed")]
 fn instant(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "write a time such as 2026-03-01T10:00:00Z".to_owned())
 }

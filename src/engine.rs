@@ -8,7 +8,7 @@
 //! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts ─► entries          (arm timers)
 //!                            [exits]  [suppress], [consent]    [advance]   [enter], [request]
 //! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
-//!          [advance]            [gate], [caps], [calendar]   [contact]
+//!          [advance]            [gate], [caps], [calendar]   [contact], [context]
 //! ```
 
 use crate::decision::Verdict;
@@ -24,6 +24,7 @@ mod calendar;
 mod caps;
 mod consent;
 mod contact;
+mod context;
 mod enter;
 mod exits;
 mod gate;

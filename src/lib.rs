@@ -63,6 +63,8 @@ pub mod worker;
 
 pub mod config;
 pub mod plan;
+pub mod recording;
+pub mod replay;
 
 pub mod http;
 pub mod telemetry;

@@ -336,6 +336,7 @@ impl Worker {
         self.tally.record(input, partition);
         match folded {
             Folded::Profile(kind) => self.tally.event(kind, Outcome::Folded),
+            Folded::Duplicate(kind) => self.tally.event(kind, Outcome::Duplicate),
             Folded::Unattributed(kind) => self.tally.event(kind, Outcome::Unattributed),
             Folded::DeadLetter | Folded::Mark => {}
         }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::sections::{CapSetting, Config, Counted, Exposed, Input, Mode};
-use crate::event::currency::{Currencies, minor_digits};
-use crate::event::{DecodeRules, Limits, Rate};
+use crate::event::currency::minor_digits;
 use crate::policy::{self, Cap, CapScope, ChannelMode, Policy};
 
 /// What follows `<app>-` in the names of the internal topics.
@@ -90,18 +89,6 @@ impl Config {
             .filter_map(|(name, channel)| Some((name, channel?)))
             .collect();
         (channels, minor_digits(&self.shop.currency))
-    }
-
-    /// What decoding has to know beside the bytes.
-    #[must_use]
-    pub fn decode_rules(&self) -> DecodeRules {
-        let rates = self.shop.rates.iter();
-        let rates = rates.filter_map(|(code, rate)| Some((code.clone(), Rate::parse(&rate.0)?)));
-        DecodeRules {
-            currencies: Currencies::new(&self.shop.currency, rates),
-            ignored_ids: self.identity.ignore.clone(),
-            limits: Limits::default(),
-        }
     }
 
     fn channel(&self, name: &str) -> Option<policy::Channel> {

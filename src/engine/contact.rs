@@ -1,9 +1,10 @@
 //! From the gate to the sender: hand a step over, observe it, defer it, pass over it, or end.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::advance::step_of;
 use super::calendar::{next_quiet, zone};
+use super::context::context;
 use super::gate::{Ruling, Wish, examine};
 use super::turn::{Name, Turn, place_at};
 use crate::decision::{
@@ -12,7 +13,7 @@ use crate::decision::{
 use crate::flow::{Class, Flow, InstanceKey, OfferTemplate, OnCap, Step};
 use crate::policy::{Channel, Policy};
 use crate::profile::running::{Instance, Phase};
-use crate::profile::{Contact, Item, OrderRecord, Profile};
+use crate::profile::{Contact, Profile};
 use crate::value::Timestamp;
 
 /// Names an address without showing it: a keyed hash of channel and address, 32 hex digits.
@@ -43,7 +44,6 @@ pub(super) struct Handover<'a> {
 impl Turn<'_> {
     /// The current step of a waiting instance passes the gate; steps that cannot be used are passed over at once.
     pub(super) fn pass_gate(&mut self, index: usize, flow: &Flow) {
-        let plan = self.plan;
         while let Some(instance) = self.profile.running.instances.get(index).cloned() {
             let Some(step) = step_of(flow, instance.step) else {
                 self.profile.running.instances.remove(index);
@@ -52,49 +52,17 @@ impl Turn<'_> {
             let cart = instance.cart_id.as_deref();
             if !self.holds(flow.enter.when.as_ref(), None, cart) {
                 let reason = self.entry_lost(&instance, flow);
-                self.skip(&instance, flow, reason, None, vec![when(false)]);
+                self.skip(&instance, flow, reason, None, vec![unmet()]);
                 self.profile.running.instances.remove(index);
                 return;
             }
-            let (ruling, checks) = match plan.policy.channels.get(&step.channel) {
-                _ if !self.holds(step.when.as_ref(), None, cart) => {
-                    (Ruling::PassOver(Reason::ExitEvent), vec![when(false)])
-                }
-                None => (Ruling::PassOver(Reason::ChannelStopped), Vec::new()),
-                Some(channel) => {
-                    let offer = flow
-                        .offer
-                        .as_ref()
-                        .map(|offer| self.offer(offer, &instance));
-                    let products = self.products_of(&instance);
-                    let wish = flow_wish(
-                        channel,
-                        flow,
-                        step,
-                        &instance.key,
-                        offer.as_ref(),
-                        &products,
-                    );
-                    let (ruling, checks) = examine(plan, self.profile, &wish, self.now);
-                    match self.after_caps(ruling, step, &wish, flow.priority) {
-                        Ruling::Pass => {
-                            return self.hand_step(index, &instance, flow, wish, None, checks);
-                        }
-                        Ruling::Observe(reason) => {
-                            return self.hand_step(
-                                index,
-                                &instance,
-                                flow,
-                                wish,
-                                Some(reason),
-                                checks,
-                            );
-                        }
-                        ruling => (ruling, checks),
-                    }
-                }
+            let (ruling, checks) = if self.holds(step.when.as_ref(), None, cart) {
+                self.try_step(index, &instance, flow, step)
+            } else {
+                (Ruling::PassOver(Reason::ExitEvent), vec![unmet()])
             };
             match ruling {
+                Ruling::Pass | Ruling::Observe(_) => return,
                 Ruling::Capped(until, reason) | Ruling::Defer(until, reason) => {
                     return self.defer(index, flow, step, until, reason, checks);
                 }
@@ -110,59 +78,78 @@ impl Turn<'_> {
                     self.profile.running.instances.remove(index);
                     return;
                 }
-                Ruling::Pass | Ruling::Observe(_) => return,
             }
         }
     }
 
-    /// What a full cap means for this step: wait, give up, or take the place of a lower priority that has not left.
-    fn after_caps(
+    /// One step at the gate; handed over (or observed) when it passes.
+    fn try_step(
         &mut self,
-        ruling: Ruling,
+        index: usize,
+        instance: &Instance,
+        flow: &Flow,
         step: &Step,
-        wish: &Wish<'_>,
-        priority: u32,
-    ) -> Ruling {
-        let Ruling::Capped(until, reason) = ruling else {
-            return ruling;
+    ) -> (Ruling, Vec<Check>) {
+        let plan = self.plan;
+        let Some(channel) = plan.policy.channels.get(&step.channel) else {
+            return (Ruling::PassOver(Reason::ChannelStopped), Vec::new());
         };
-        match step.on_cap {
-            OnCap::Defer => Ruling::Defer(until, reason),
-            OnCap::Drop => Ruling::End(reason),
-            OnCap::Replace => {
-                let victim = self
-                    .profile
-                    .contacts
-                    .iter()
-                    .filter(|contact| {
-                        contact.is_pending()
-                            && contact.class == Class::Marketing
-                            && contact.priority < priority
-                            && contact.channel == *wish.channel.name
-                    })
-                    .min_by_key(|contact| (contact.priority, contact.handed_at, contact.id))
-                    .map(|contact| contact.id);
-                let Some(victim) = victim else {
-                    return Ruling::Defer(until, reason);
-                };
-                // Only when its slot is what was missing: tried on a copy, so that nothing is retracted in vain.
-                let mut tried = self.profile.clone();
-                if let Some(contact) = tried.contacts.get_mut(victim) {
-                    contact.recalled = true;
-                    contact.freed = true;
-                }
-                let (ruling, _) = examine(self.plan, &tried, wish, self.now);
-                if !matches!(ruling, Ruling::Pass | Ruling::Observe(_)) {
-                    return Ruling::Defer(until, reason);
-                }
-                if self.recall(victim, Reason::LowerPriority) {
-                    if let Some(contact) = self.profile.contacts.get_mut(victim) {
-                        contact.freed = true;
-                    }
-                }
-                ruling
+        let offer = flow.offer.as_ref().map(|offer| self.offer(offer, instance));
+        let products = self.products_of(instance);
+        let wish = Wish {
+            channel,
+            class: flow.class,
+            list: flow.list.as_deref(),
+            template: &step.template,
+            offer: offer.as_ref(),
+            flow: Some(flow),
+            instance: &instance.key,
+            products: &products,
+        };
+        let (ruling, checks) = match examine(plan, self.profile, &wish, self.now) {
+            (Ruling::Capped(until, reason), checks) => match step.on_cap {
+                OnCap::Defer => (Ruling::Defer(until, reason), checks),
+                OnCap::Drop => (Ruling::End(reason), checks),
+                OnCap::Replace => self
+                    .replace(&wish, flow.priority)
+                    .unwrap_or((Ruling::Defer(until, reason), checks)),
+            },
+            other => other,
+        };
+        let observed = match ruling {
+            Ruling::Pass => None,
+            Ruling::Observe(reason) => Some(reason),
+            Ruling::Capped(..) | Ruling::Defer(..) | Ruling::PassOver(_) | Ruling::End(_) => {
+                return (ruling, checks);
             }
+        };
+        self.hand_step(index, instance, flow, wish, observed, checks);
+        (ruling, Vec::new())
+    }
+
+    /// Takes the place of a contact of lower priority on the same channel that has not left yet, when its slot is what was missing.
+    fn replace(&mut self, wish: &Wish<'_>, priority: u32) -> Option<(Ruling, Vec<Check>)> {
+        let lower = |contact: &&Contact| {
+            contact.is_pending()
+                && contact.class == Class::Marketing
+                && contact.priority < priority
+                && *contact.channel == *wish.channel.name
+        };
+        let contacts = self.profile.contacts.iter().filter(lower);
+        let victim = contacts
+            .min_by_key(|contact| (contact.priority, contact.handed_at, contact.id))?
+            .id;
+        // Tried on a copy, so that nothing is retracted in vain.
+        let mut tried = self.profile.clone();
+        tried.contacts.get_mut(victim)?.freed = true;
+        let (ruling, checks) = examine(self.plan, &tried, wish, self.now);
+        if !matches!(ruling, Ruling::Pass | Ruling::Observe(_)) {
+            return None;
         }
+        self.recall(victim, Reason::LowerPriority);
+        // Its slot is taken over at once; should it have been sent all the same, that receipt takes the slot again.
+        self.profile.contacts.get_mut(victim)?.freed = true;
+        Some((ruling, checks))
     }
 
     /// Why the condition of entry holds no more.
@@ -384,31 +371,12 @@ impl Turn<'_> {
     }
 }
 
-fn when(passed: bool) -> Check {
+/// A condition of the flow that does not hold.
+fn unmet() -> Check {
     Check {
         name: "when",
-        passed,
+        passed: false,
         detail: String::new(),
-    }
-}
-
-fn flow_wish<'a>(
-    channel: &'a Channel,
-    flow: &'a Flow,
-    step: &'a Step,
-    instance: &'a str,
-    offer: Option<&'a Offer>,
-    products: &'a [String],
-) -> Wish<'a> {
-    Wish {
-        channel,
-        class: flow.class,
-        list: flow.list.as_deref(),
-        template: &step.template,
-        offer,
-        flow: Some(flow),
-        instance,
-        products,
     }
 }
 
@@ -426,92 +394,4 @@ fn addresses(profile: &Profile, channel: &Channel, class: Class, policy: &Policy
             address: known.address.clone(),
         })
         .collect()
-}
-
-/// What a sender needs to render, as far as the channel exposes it.
-pub(super) fn context(
-    profile: &Profile,
-    channel: &Channel,
-    policy: &Policy,
-    instance: Option<&Instance>,
-) -> Map<String, Value> {
-    let mut context = Map::new();
-    for part in &channel.expose {
-        let value = match &**part {
-            "cart" => {
-                let id = instance.and_then(|instance| instance.cart_id.as_deref());
-                id.and_then(|id| profile.carts.get(id)).map(|cart| {
-                    json!({
-                        "cart_id": cart.cart_id,
-                        "value": cart.value().decimal(policy.currency_digits),
-                        "currency": policy.currency,
-                        "items": cart.count(),
-                        "updated_at": cart.updated,
-                    })
-                })
-            }
-            "products" => instance.map(|instance| products(profile, instance, policy)),
-            "last_order" => profile.orders.last().map(|order| last_order(order, policy)),
-            "profile" => Some(json!({
-                "locale": profile.person.locale(),
-                "time_zone": profile.person.time_zone(),
-                "country": profile.person.country(),
-            })),
-            _ => None,
-        };
-        if let Some(value) = value {
-            context.insert(part.to_string(), value);
-        }
-    }
-    context
-}
-
-fn item(item: &Item, policy: &Policy) -> Value {
-    json!({
-        "product_id": item.product_id,
-        "sku": item.sku,
-        "group_id": item.group_id,
-        "name": item.name,
-        "category": item.category,
-        "brand": item.brand,
-        "quantity": item.count(),
-        "price": item.price.map(|price| price.decimal(policy.currency_digits)),
-    })
-}
-
-fn products(profile: &Profile, instance: &Instance, policy: &Policy) -> Value {
-    let cart = instance
-        .cart_id
-        .as_deref()
-        .and_then(|id| profile.carts.get(id));
-    let order = instance
-        .order_id
-        .as_deref()
-        .and_then(|id| profile.orders.get(id));
-    let lines = cart
-        .into_iter()
-        .flat_map(|cart| cart.items())
-        .chain(order.into_iter().flat_map(|order| &order.lines));
-    let mut products: Vec<Value> = lines.map(|line| item(line, policy)).collect();
-    if products.is_empty() {
-        products.extend(instance.about.iter().map(|about| {
-            json!({
-                "product_id": about.product_id,
-                "group_id": about.group_id,
-                "category": about.category,
-            })
-        }));
-    }
-    Value::Array(products)
-}
-
-fn last_order(order: &OrderRecord, policy: &Policy) -> Value {
-    json!({
-        "order_id": order.order_id,
-        "placed_at": order.placed_at,
-        "total": order.total.map(|total| total.decimal(policy.currency_digits)),
-        "currency": policy.currency,
-        "state": order.state.name(),
-        "products": order.lines.iter().map(|line| item(line, policy)).collect::<Vec<_>>(),
-    })
 }

@@ -159,8 +159,10 @@ impl Turn<'_> {
         let concerns = match (exit.relevant, &event.body) {
             // A late order ends what was pending at its time; what began after it is another matter.
             (Some(relevance), Body::Order(order)) => {
-                event.effective_time >= instance.born_at
-                    && is_relevant(relevance, instance, order, carts)
+                let known = self.profile.orders.get(&order.order_id);
+                // News of an old order is no new purchase.
+                let placed_at = known.map_or(event.effective_time, |order| order.placed_at);
+                placed_at >= instance.born_at && is_relevant(relevance, instance, order, carts)
             }
             (Some(_) | None, _) => same_instance(flow, instance, event),
         };

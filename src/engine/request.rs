@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::contact::{Handover, context};
+use super::contact::Handover;
+use super::context::context;
 use super::gate::{Ruling, Wish, examine};
 use super::turn::{Name, Turn};
 use crate::decision::{Check, Message, Offer, Reason, VerdictKind, Why};

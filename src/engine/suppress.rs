@@ -22,10 +22,13 @@ pub(super) struct NewBlock {
 /// Products (and their groups) as scopes, bounded.
 fn product_scopes(products: &[Product]) -> Vec<Scope> {
     let mut scopes: Vec<Scope> = Vec::new();
+    let mut bytes = 0;
     for product in products {
         for id in std::iter::once(&product.product_id).chain(&product.group_id) {
             let scope = Scope::Product(id.clone());
-            if scopes.len() < limits::SCOPES && !scopes.contains(&scope) {
+            let fits = scopes.len() < limits::SCOPES && bytes + id.len() <= limits::SCOPE_BYTES;
+            if fits && !scopes.contains(&scope) {
+                bytes += id.len();
                 scopes.push(scope);
             }
         }

@@ -206,9 +206,7 @@ fn a_trigger_is_what_the_contract_shows() {
         (&*decision.topic, decision.key.as_deref()),
         ("out-email", Some(&b"c-7"[..]))
     );
-    let common = format!(
-        r#""profile":"c:c-7","customer_id":"c-7","channel":"email","locale":"de","time_zone":"Europe/Berlin","reason":"cart_abandoned","decided_at":"2026-03-01T10:00:00Z","cause":{{"topic":"clickstream","partition":3,"offset":812,"event_id":"e-1"}},"flow":"abandoned_cart","flow_version":"0011223344556677","instance":"k-1","step":1,"steps":3,"class":"marketing","list":"offers","template":"cart_reminder","offer":{{"id":"cart:k-1"}},"priority":60,"not_before":"2026-03-01T10:00:00Z","send_by":"2026-03-01T20:00:00Z","expires_at":"2026-03-02T00:00:00Z""#
-    );
+    let common = r#""profile":"c:c-7","customer_id":"c-7","channel":"email","locale":"de","time_zone":"Europe/Berlin","reason":"cart_abandoned","decided_at":"2026-03-01T10:00:00Z","cause":{"topic":"clickstream","partition":3,"offset":812,"event_id":"e-1"},"flow":"abandoned_cart","flow_version":"0011223344556677","instance":"k-1","step":1,"steps":3,"class":"marketing","list":"offers","template":"cart_reminder","offer":{"id":"cart:k-1"},"priority":60,"not_before":"2026-03-01T10:00:00Z","send_by":"2026-03-01T20:00:00Z","expires_at":"2026-03-02T00:00:00Z""#;
     let named = format!(r#"{{"schema_version":1,"decision_id":"{}","#, id(1));
     assert_eq!(
         text(decision),
@@ -348,11 +346,15 @@ fn avro_decisions_hold_what_json_decisions_hold() {
                     let time = Timestamp::parse(value.as_str().unwrap()).unwrap();
                     millis.as_i64() == Some(time.millis())
                 }
-                Value::String(text) if value.is_object() => *text == value.to_string(),
+                Value::String(text) if value.is_object() => {
+                    serde_json::from_str(text).ok().as_ref() == Some(value)
+                }
                 // Inner records spell their nulls out.
                 Value::Array(items) => items.len() == value.as_array().unwrap().len(),
                 Value::Object(object) => object.len() >= value.as_object().unwrap().len(),
-                other => other == value,
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                    &found[name] == value
+                }
             };
             assert!(same, "{name}: {} {value}", found[name]);
         }

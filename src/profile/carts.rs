@@ -74,6 +74,20 @@ impl Item {
         }
     }
 
+    /// About how many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        let texts = [
+            &self.group_id,
+            &self.sku,
+            &self.category,
+            &self.name,
+            &self.brand,
+            &self.line_id,
+        ];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        self.product_id.len() + texts + 48
+    }
+
     /// Is this the same product, or a variant of the same?
     #[must_use]
     pub fn same_product(&self, product_id: &str, group_id: Option<&str>) -> bool {
@@ -305,7 +319,24 @@ impl Carts {
                 }
             }
         }
+        self.bound();
         true
+    }
+
+    /// Keeps all lines together within their bytes: the oldest line of any cart goes first.
+    fn bound(&mut self) {
+        let weight = |cart: &Cart| cart.lines.iter().map(Item::weight).sum::<usize>();
+        while self.open.iter().map(weight).sum::<usize>() > limits::CART_BYTES {
+            let oldest = |cart: &Cart| cart.lines.iter().map(|line| line.at).min();
+            let carts = self.open.iter_mut().filter(|cart| !cart.lines.is_empty());
+            let Some(cart) = carts.min_by_key(|cart| oldest(cart)) else {
+                return;
+            };
+            let first = oldest(cart);
+            if let Some(index) = cart.lines.iter().position(|line| Some(line.at) == first) {
+                cart.lines.remove(index);
+            }
+        }
     }
 
     /// Would folding this event revive a cart that was bought at or after its time?

@@ -149,7 +149,11 @@ impl Contact {
         } else if kind == EventType::Sent {
             first(&mut self.sent_at);
             self.freed = false;
-        } else if kind == EventType::Delivered {
+        } else if matches!(
+            kind,
+            EventType::Delivered | EventType::Complained | EventType::Unsubscribed
+        ) {
+            // Only who got a message can complain about it.
             first(&mut self.delivered_at);
         } else if kind == EventType::Opened {
             first(if machine {

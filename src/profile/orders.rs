@@ -118,12 +118,16 @@ impl OrderRecord {
         self.recurring = order.recurring;
         self.seller = order.seller.as_deref().map(|id| clip(id, limits::ID_BYTES));
         self.line_count = u32::try_from(order.products.len()).unwrap_or(u32::MAX);
-        self.lines = order
-            .products
-            .iter()
-            .take(limits::ORDER_LINES)
-            .map(|product| Item::of(product, at))
-            .collect();
+        self.lines.clear();
+        let mut weight = 0;
+        for product in order.products.iter().take(limits::ORDER_LINES) {
+            let line = Item::of(product, at);
+            weight += line.weight();
+            if weight > limits::ORDER_BYTES {
+                break;
+            }
+            self.lines.push(line);
+        }
     }
 }
 

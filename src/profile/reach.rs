@@ -255,7 +255,7 @@ impl Reach {
             known.since = at;
         }
         for address in addresses {
-            if self.find(channel, address).is_none() {
+            if self.find(channel, address).is_none() && address.len() <= limits::ADDRESS_BYTES {
                 self.push(AddressState {
                     channel: clip(channel, limits::ID_BYTES),
                     address: address.clone(),
@@ -301,12 +301,13 @@ impl Reach {
         at: Timestamp,
     ) -> Option<&mut AddressState> {
         let index = match address {
+            Some(address) if address.len() > limits::ADDRESS_BYTES => return None,
             Some(address) => match self.find(channel, address) {
                 Some(index) => index,
                 None => {
                     self.push(AddressState {
                         channel: clip(channel, limits::ID_BYTES),
-                        address: clip(address, limits::REQUEST_CONTEXT),
+                        address: address.to_owned(),
                         since: at,
                         gone: true,
                         ..AddressState::default()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::bus::Record;
 use crate::decision::Verdict;
-use crate::engine::{self, Input, Plan};
+use crate::engine::{self, Input, Plan, StepCounts};
 use crate::event::{
     DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
 };
@@ -90,8 +90,10 @@ pub enum Decided {
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Folded {
-    /// Into its profile (duplicates included: the profile knows).
+    /// Into its profile.
     Profile(EventType),
+    /// Its profile had seen it before, within the dedup window.
+    Duplicate(EventType),
     /// Nobody's event: counted, no error.
     Unattributed(EventType),
     /// Not readable.
@@ -263,7 +265,7 @@ impl Fold {
         let Some(key) = event.profile_key() else {
             return Ok(Folded::Unattributed(event.kind));
         };
-        self.step(
+        let counts = self.step(
             &key,
             Input::Event {
                 event,
@@ -271,6 +273,9 @@ impl Fold {
                 history,
             },
         )?;
+        if counts.duplicates > 0 {
+            return Ok(Folded::Duplicate(event.kind));
+        }
         Ok(Folded::Profile(event.kind))
     }
 
@@ -318,9 +323,9 @@ impl Fold {
             .map(|(due, _)| due))
     }
 
-    fn step(&mut self, key: &ProfileKey, input: Input<'_>) -> Result<(), StoreError> {
+    fn step(&mut self, key: &ProfileKey, input: Input<'_>) -> Result<StepCounts, StoreError> {
         let profile = self.staging.profile(key, &*self.store)?;
-        engine::step(
+        let counts = engine::step(
             &self.shared.plan,
             profile,
             input,
@@ -335,7 +340,7 @@ impl Fold {
                 .drain(..)
                 .map(|verdict| Decided::Verdict(Box::new(verdict))),
         );
-        Ok(())
+        Ok(counts)
     }
 
     /// Is anything staged that only a commit makes durable?

@@ -1,0 +1,191 @@
+//! `replay`: a recorded log through the configured flows, without Kafka.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Environment, Exit, Output, Settings, Stop, instant};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::stream_name;
+use crate::event::EventType;
+use crate::plan;
+use crate::recording::Lines;
+use crate::replay::{self, Counts, Outcome, ReplayError, Table, Wanted};
+use crate::task::fold::ClockKind;
+use crate::value::{Money, Timestamp};
+
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    settings: Settings,
+    /// Recorded events as JSON Lines, plain or gzip, all streams mixed, in arrival order; `-` is standard input
+    #[arg(short, long, value_name = "FILE", num_args = 1.., required = true)]
+    events: Vec<PathBuf>,
+    /// Let the clock run on to this time after the last event
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    until: Option<Timestamp>,
+    /// Write the decision log there, one verdict per line; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    decisions: Option<PathBuf>,
+    /// Write lines that are no events there, with the reason
+    #[arg(long, value_name = "FILE")]
+    dead_letters: Option<PathBuf>,
+    /// Write every profile there as it stands in the end, one per line, by key
+    #[arg(long, value_name = "FILE")]
+    profiles: Option<PathBuf>,
+    /// Partitions, each with a clock of its own; default: topics.partitions
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=4096))]
+    partitions: Option<i32>,
+}
+
+impl From<ReplayError> for Stop {
+    fn from(error: ReplayError) -> Self {
+        match &error {
+            ReplayError::Recording(_) => Self::of(Exit::Io, &error),
+            ReplayError::Store(_) => Self::of(Exit::Failure, &error),
+        }
+    }
+}
+
+impl Replay {
+    pub(super) fn run(self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
+        let (config, flows) = self.settings.load_with_flows(environment)?;
+        let partitions = self.partitions.unwrap_or(config.topics.partitions);
+        let shared = Arc::new(plan::fold_plan(&config, flows, ClockKind::Records));
+        let wanted = Wanted {
+            until: self.until,
+            decisions: self.decisions.is_some(),
+            dead_letters: self.dead_letters.is_some(),
+            profiles: self.profiles.is_some(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let wall = SystemClock::new().wall();
+        let lines = Lines::of(self.events);
+        let outcome = replay::replay(&config, &shared, partitions, lines, wanted, wall)?;
+        let money = |amount: Money| {
+            let digits = shared.plan.policy.currency_digits;
+            format!("{} {}", amount.decimal(digits), config.shop.currency)
+        };
+        let told = report(&outcome, &money);
+        let Outcome {
+            decisions,
+            dead_letters,
+            profiles,
+            ..
+        } = outcome;
+        let decisions = decisions.into_iter().map(|(_, line)| line);
+        write_lines(self.decisions.as_deref(), decisions, output)?;
+        write_lines(self.dead_letters.as_deref(), dead_letters, output)?;
+        write_lines(self.profiles.as_deref(), profiles.into_values(), output)?;
+        // Nobody is left to tell when standard error is closed.
+        drop(std::io::stderr().write_all(told.as_bytes()));
+        Ok(())
+    }
+}
+
+fn write_lines(
+    path: Option<&Path>,
+    lines: impl IntoIterator<Item = Vec<u8>>,
+    output: Output<'_>,
+) -> Result<(), Stop> {
+    let Some(path) = path else {
+        return Ok(());
+    };
+    if path == Path::new("-") {
+        for line in lines {
+            output.write_all(&line)?;
+            output.write_all(b"\n")?;
+        }
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| {
+        Stop::new(
+            Exit::Io,
+            format!("cannot write {}: {error}", path.display()),
+        )
+    };
+    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    for line in lines {
+        file.write_all(&line).map_err(failed)?;
+        file.write_all(b"\n").map_err(failed)?;
+    }
+    file.flush().map_err(failed)
+}
+
+/// What is told on standard error.
+fn report(outcome: &Outcome, money: &dyn Fn(Money) -> String) -> String {
+    let mut text = table(&outcome.table);
+    text.push('\n');
+    text.push_str(&counts(&outcome.counts, money));
+    text
+}
+
+fn table(table: &Table) -> String {
+    let mut rows = vec![["flow", "verdict", "reason", "count"].map(str::to_owned)];
+    for ((flow, verdict, reason), count) in table {
+        let flow = if flow.is_empty() { "-" } else { flow };
+        rows.push([
+            flow.to_owned(),
+            verdict.name().to_owned(),
+            reason.clone(),
+            count.to_string(),
+        ]);
+    }
+    let width = |column: fn(&[String; 4]) -> &String| {
+        rows.iter()
+            .map(|row| column(row).chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let (flow, verdict) = (width(|[flow, ..]| flow), width(|[_, verdict, ..]| verdict));
+    let (reason, count) = (
+        width(|[_, _, reason, _]| reason),
+        width(|[.., count]| count),
+    );
+    let mut text = String::new();
+    for [a, b, c, d] in &rows {
+        text.push_str(&format!(
+            "{a:flow$}  {b:verdict$}  {c:reason$}  {d:>count$}\n"
+        ));
+    }
+    text
+}
+
+fn counts(counts: &Counts, money: &dyn Fn(Money) -> String) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, count: u64, more: &str| {
+        text.push_str(&format!("{what:<40} {count:>10}{more}\n"));
+    };
+    for (kind, count) in &counts.folded {
+        let sum = if *kind == EventType::OrderCompleted {
+            format!("  {}", money(counts.ordered))
+        } else if *kind == EventType::OrderRefunded {
+            format!("  {}", money(counts.refunded))
+        } else {
+            String::new()
+        };
+        line(&format!("folded {}", kind.name()), *count, &sum);
+    }
+    line("folded", counts.folded.values().sum(), "");
+    line("duplicates", counts.duplicates, "");
+    for (kind, count) in &counts.unattributed {
+        line(&format!("unattributed {}", kind.name()), *count, "");
+    }
+    line("unattributed", counts.unattributed.values().sum(), "");
+    for (code, count) in &counts.dead_letters {
+        line(&format!("dead letters {code}"), *count, "");
+    }
+    line("dead letters", counts.dead_letters.values().sum(), "");
+    for (stream, count) in &counts.unread {
+        line(
+            &format!("left out, no input for {}", stream_name(*stream)),
+            *count,
+            "",
+        );
+    }
+    text
+}

@@ -1,0 +1,552 @@
+//! Golden scenarios: events and times in, verdicts out (tests/golden/*.txt, reviewed like code).
+//!
+//! A scenario begins with `== a sentence`. Its lines:
+//! - `policy NAME VALUE`: changes one value of the policy from "nothing stands in the way" (see [`set`]);
+//! - `flow`: the YAML of a flow follows, indented; without one the scenario runs with the shipped flows;
+//! - `unflow NAME`: takes a flow out of force from here on;
+//! - `stranger`: nothing is known of the customer; otherwise they are reachable and consenting on email, push and sms;
+//! - `at TIME TYPE {properties}`: an event of customer `c1`; `@1` stands for the decision of the first trigger, `&KEY VALUE` after the
+//!   type sets a field of the envelope (`&event_id`, `&event_time`, `&customer_id`, `&source`, `&test`, `&history`);
+//! - `until TIME`: the clock runs on;
+//! - `=> …`: what was decided, in order. `TIDEGATE_BLESS=1` writes these lines anew.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a scenario that cannot be read should stop the test"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tidegate::decision::{DecisionId, Message, Scope, Verdict, VerdictKind};
+use tidegate::engine::{Input, Plan, step};
+use tidegate::event::{DecodeContext, DecodeRules, EventType, Origin, json};
+use tidegate::flow::compile::{FlowFile, Surroundings, compile};
+use tidegate::flow::{Class, FlowSet};
+use tidegate::policy::{
+    Cap, CapScope, Channel, ChannelMode, MinuteOfDay, Policy, QuietHours, Window,
+};
+use tidegate::profile::{Profile, SectionId};
+use tidegate::value::{ProfileKey, Span, Timestamp};
+
+const SHIPPED: [(&str, &str); 3] = [
+    (
+        "abandoned_cart.yaml",
+        include_str!("../deploy/flows/abandoned_cart.yaml"),
+    ),
+    ("welcome.yaml", include_str!("../deploy/flows/welcome.yaml")),
+    (
+        "post_purchase.yaml",
+        include_str!("../deploy/flows/post_purchase.yaml"),
+    ),
+];
+
+fn channel(name: &str) -> (Arc<str>, Channel) {
+    let name: Arc<str> = name.into();
+    let channel = Channel {
+        name: Arc::clone(&name),
+        topic: Arc::clone(&name),
+        mode: ChannelMode::Active,
+        quiet_hours: None,
+        needs_address: true,
+        expose_address: false,
+        expose: Vec::new(),
+        reports: vec![
+            EventType::Sent,
+            EventType::Delivered,
+            EventType::Opened,
+            EventType::Clicked,
+        ],
+    };
+    (name, channel)
+}
+
+/// A policy in which nothing stands in the way.
+fn open_policy() -> Policy {
+    Policy {
+        channels: ["email", "push", "sms"].into_iter().map(channel).collect(),
+        caps: Vec::new(),
+        min_gap: Span::ZERO,
+        same_message: Span::ZERO,
+        control_group: 0,
+        control_salt: "salt".to_owned(),
+        purchase_cooloff: Span::ZERO,
+        cooloff_exempt: Vec::new(),
+        bought_product: Span::ZERO,
+        soft_opt_in: false,
+        time_zone: "UTC".to_owned(),
+        dedup: Span::from_hours(24),
+        soft_bounce_limit: 3,
+        service_per_hour: 5,
+        address_key: [7; 32],
+        currency_digits: 2,
+        currency: "EUR".to_owned(),
+    }
+}
+
+fn minute(text: &str) -> MinuteOfDay {
+    let (hours, minutes) = text.split_once(':').unwrap();
+    MinuteOfDay(hours.parse::<u32>().unwrap() * 60 + minutes.parse::<u32>().unwrap())
+}
+
+/// One `policy` line.
+fn set(policy: &mut Policy, name: &str, value: &str) {
+    let words: Vec<&str> = value.split(' ').collect();
+    match name {
+        "min_gap" => policy.min_gap = value.parse().unwrap(),
+        "same_message" => policy.same_message = value.parse().unwrap(),
+        "control_group" => policy.control_group = value.parse().unwrap(),
+        "purchase_cooloff" => policy.purchase_cooloff = value.parse().unwrap(),
+        "cooloff_exempt" => policy.cooloff_exempt.push(value.into()),
+        "bought_product" => policy.bought_product = value.parse().unwrap(),
+        "soft_opt_in" => policy.soft_opt_in = value.parse().unwrap(),
+        "time_zone" => value.clone_into(&mut policy.time_zone),
+        "service_per_hour" => policy.service_per_hour = value.parse().unwrap(),
+        "quiet" => {
+            for channel in policy.channels.values_mut() {
+                channel.quiet_hours = Some(QuietHours {
+                    from: minute(words[0]),
+                    to: minute(words[1]),
+                });
+            }
+        }
+        "mode" => {
+            policy.channels.get_mut(words[0]).unwrap().mode = match words[1] {
+                "support" => ChannelMode::Support,
+                "stopped" => ChannelMode::Stopped,
+                other => panic!("mode {other}"),
+            }
+        }
+        "expose" => {
+            for channel in policy.channels.values_mut() {
+                channel.expose = words.iter().map(|word| Arc::from(*word)).collect();
+            }
+        }
+        // cap SCOPE LIMIT WINDOW: `cap email 1 16h`, `cap marketing 1 1day`, `cap any 4 1week`
+        "cap" => {
+            let scope = match words[0] {
+                "any" => CapScope::Any,
+                "discount" => CapScope::Discount,
+                name => Class::parse(name)
+                    .map_or_else(|| CapScope::Channel(name.into()), CapScope::Class),
+            };
+            let window = if let Some(days) = words[2].strip_suffix("day") {
+                Window::Days(days.parse().unwrap())
+            } else if let Some(weeks) = words[2].strip_suffix("week") {
+                Window::Weeks(weeks.parse().unwrap())
+            } else {
+                Window::Rolling(words[2].parse().unwrap())
+            };
+            policy.caps.push(Cap {
+                scope,
+                limit: words[1].parse().unwrap(),
+                window,
+            });
+        }
+        other => panic!("unknown policy {other}"),
+    }
+}
+
+fn flows(files: &[(String, String)], policy: &Policy) -> FlowSet {
+    let files: Vec<FlowFile<'_>> = files
+        .iter()
+        .map(|(name, text)| FlowFile { name, text })
+        .collect();
+    compile(&files, &Surroundings::of(policy)).unwrap_or_else(|problems| {
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        panic!("{}", all.join("\n"))
+    })
+}
+
+/// A shop of one partition: profiles, their timers, and what was decided.
+struct Shop {
+    plan: Plan,
+    rules: DecodeRules,
+    profiles: BTreeMap<ProfileKey, Profile>,
+    stored: BTreeMap<ProfileKey, BTreeMap<(SectionId, u8), Vec<u8>>>,
+    clock: Timestamp,
+    offset: i64,
+    verdicts: Vec<Verdict>,
+}
+
+impl Shop {
+    fn new(plan: Plan) -> Self {
+        Self {
+            rules: DecodeRules::of_shop(&plan.policy.currency),
+            plan,
+            profiles: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            clock: Timestamp::ZERO,
+            offset: 0,
+            verdicts: Vec::new(),
+        }
+    }
+
+    /// Fires what is due up to `until`, in due order.
+    fn run_to(&mut self, until: Timestamp) {
+        loop {
+            let next = self
+                .profiles
+                .iter()
+                .filter_map(|(key, profile)| Some((profile.next_due()?, key.clone())))
+                .min();
+            let Some((due, key)) = next.filter(|(due, _)| *due <= until) else {
+                break;
+            };
+            self.clock = self.clock.max(due);
+            let profile = self.profiles.get_mut(&key).unwrap();
+            step(
+                &self.plan,
+                profile,
+                Input::Timer,
+                self.clock,
+                &mut self.verdicts,
+            );
+            self.after(&key);
+        }
+        self.clock = self.clock.max(until);
+    }
+
+    fn event(&mut self, line: &str, record_time: Option<Timestamp>, history: bool) {
+        let context = DecodeContext {
+            rules: &self.rules,
+            record_timestamp: record_time,
+        };
+        let event =
+            json::decode(line.as_bytes(), &context).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let at = record_time.unwrap_or(event.effective_time);
+        self.run_to(at);
+        let Some(key) = event.profile_key() else {
+            return;
+        };
+        let origin = Origin {
+            topic: "t".into(),
+            partition: 0,
+            offset: self.offset,
+            timestamp: at,
+        };
+        self.offset += 1;
+        let profile = self
+            .profiles
+            .entry(key.clone())
+            .or_insert_with(|| Profile::new(key.clone()));
+        let input = Input::Event {
+            event: &event,
+            origin: &origin,
+            history,
+        };
+        step(&self.plan, profile, input, self.clock, &mut self.verdicts);
+        self.after(&key);
+    }
+
+    /// What must hold after every step: the changes, applied to what is stored, give the same profile back, and its timer is found
+    /// in the stored bytes (TM-2).
+    fn after(&mut self, key: &ProfileKey) {
+        let profile = self.profiles.get_mut(key).unwrap();
+        let stored = self.stored.entry(key.clone()).or_default();
+        profile.take_changes(&mut |section, chunk, value| match value {
+            Some(value) => {
+                stored.insert((section, chunk), value.to_vec());
+            }
+            None => assert!(
+                stored.remove(&(section, chunk)).is_some(),
+                "deleted what was never stored"
+            ),
+        });
+        let mut restored = Profile::new(key.clone());
+        for ((section, chunk), value) in stored.iter() {
+            restored.put_section(*section, *chunk, value).unwrap();
+        }
+        assert!(restored == *profile, "a restored profile differs");
+        let running = stored.get(&(SectionId::Running, 0));
+        assert_eq!(
+            running.and_then(|value| Profile::due_of_stored(value)),
+            profile.next_due()
+        );
+    }
+}
+
+fn scope(scope: &Scope) -> String {
+    match scope {
+        Scope::All => "all".to_owned(),
+        Scope::Class(class) => format!("class:{}", class.name()),
+        Scope::Flow(flow) => format!("flow:{flow}"),
+        Scope::Offer(offer) => format!("offer:{offer}"),
+        Scope::Product(product) => format!("product:{product}"),
+        Scope::Category(category) => format!("category:{category}"),
+        Scope::List(list) => format!("list:{list}"),
+    }
+}
+
+/// A verdict in one line; decisions that a line refers to are numbered in the order of their appearance.
+fn line(verdict: &Verdict, numbers: &mut BTreeMap<DecisionId, usize>) -> String {
+    let mut text = format!("{} {}", verdict.decided_at, verdict.kind.name());
+    if let Some(channel) = &verdict.channel {
+        write!(text, " {channel}").unwrap();
+    }
+    if let Some(place) = &verdict.place {
+        write!(
+            text,
+            " {}[{}] {}/{}",
+            place.flow, place.instance, place.step, place.steps
+        )
+        .unwrap();
+    }
+    write!(text, " {}", verdict.why.name()).unwrap();
+    match &verdict.message {
+        Some(Message::Trigger(trigger)) => {
+            let next = numbers.len() + 1;
+            let number = *numbers.entry(verdict.decision_id).or_insert(next);
+            write!(text, " @{number} send_by {}", trigger.send_by).unwrap();
+            if !trigger.context.is_empty() {
+                write!(
+                    text,
+                    " {}",
+                    serde_json::Value::Object(trigger.context.clone())
+                )
+                .unwrap();
+            }
+        }
+        Some(Message::Suppress(suppress)) => {
+            let scopes: Vec<String> = suppress.scopes.iter().map(scope).collect();
+            let until = suppress
+                .until
+                .map_or_else(|| "released".to_owned(), |until| until.to_string());
+            let next = numbers.len() + 1;
+            let number = *numbers.entry(verdict.decision_id).or_insert(next);
+            write!(text, " @{number} {} until {until}", scopes.join(",")).unwrap();
+        }
+        Some(Message::Release { releases: id } | Message::Cancel { cancels: id }) => {
+            write!(text, " of @{}", numbers[id]).unwrap();
+        }
+        Some(Message::Refuse { request_id }) => write!(text, " {request_id}").unwrap(),
+        None => {
+            if let Some(target) = verdict.target {
+                write!(text, " of @{}", numbers[&target]).unwrap();
+            }
+        }
+    }
+    if verdict.kind == VerdictKind::Defer {
+        write!(text, " until {}", verdict.until.unwrap()).unwrap();
+    }
+    if let Some(failed) = verdict.checks.iter().find(|check| !check.passed) {
+        write!(
+            text,
+            " ({}{}{})",
+            failed.name,
+            if failed.detail.is_empty() { "" } else { ": " },
+            failed.detail
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// The lines of one scenario, without its `=>` lines, and what they decide.
+fn play(name: &str, lines: &[&str]) -> Vec<String> {
+    let mut policy = open_policy();
+    let mut files: Vec<(String, String)> = Vec::new();
+    let mut stranger = false;
+    let mut acts = Vec::new();
+    let mut lines = lines.iter().peekable();
+    while let Some(line) = lines.next() {
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("policy", rest) => {
+                let (name, value) = rest.split_once(' ').unwrap();
+                set(&mut policy, name, value);
+            }
+            ("flow", _) => {
+                let mut text = String::new();
+                while let Some(more) = lines.next_if(|line| line.starts_with("  ")) {
+                    text.push_str(&more[2..]);
+                    text.push('\n');
+                }
+                files.push((format!("flow-{}.yaml", files.len()), text));
+            }
+            ("stranger", _) => stranger = true,
+            ("at" | "until" | "unflow", _) => acts.push(*line),
+            ("#" | "", _) => {}
+            (other, _) => panic!("{name}: unknown line {other}"),
+        }
+    }
+    if files.is_empty() {
+        files = SHIPPED
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
+            .into();
+    }
+    let flows = flows(&files, &policy);
+    let mut shop = Shop::new(Plan { flows, policy });
+    if !stranger {
+        let known = serde_json::json!({
+            "event_id": "known", "type": "identified", "event_time": "2026-01-01T00:00:00Z", "customer_id": "c1", "source": "crm",
+            "properties": {
+                "addresses": { "email": "c1@shop.test", "push": "token-1", "sms": "+491" },
+                "consents": { "email": true, "push": true, "sms": true },
+            },
+        });
+        shop.event(&known.to_string(), None, false);
+    }
+    let mut numbers = BTreeMap::new();
+    let mut ids: Vec<String> = Vec::new();
+    let mut decided = Vec::new();
+    for (index, act) in acts.iter().enumerate() {
+        let (verb, rest) = act.split_once(' ').unwrap();
+        match verb {
+            "until" => shop.run_to(Timestamp::parse(rest).unwrap()),
+            "unflow" => {
+                shop.plan.flows.current.remove(rest);
+            }
+            _ => {
+                let time = rest.split(' ').next().unwrap();
+                // What falls due before has its number by then.
+                shop.run_to(Timestamp::parse(time).unwrap());
+                note(&mut shop, &mut decided, &mut numbers, &mut ids);
+                send(&mut shop, rest, index, &ids);
+            }
+        }
+        note(&mut shop, &mut decided, &mut numbers, &mut ids);
+    }
+    decided
+}
+
+/// Takes what was decided over into lines.
+fn note(
+    shop: &mut Shop,
+    decided: &mut Vec<String>,
+    numbers: &mut BTreeMap<DecisionId, usize>,
+    ids: &mut Vec<String>,
+) {
+    for verdict in std::mem::take(&mut shop.verdicts) {
+        decided.push(line(&verdict, numbers));
+        if numbers.len() > ids.len() {
+            ids.push(verdict.decision_id.to_string());
+        }
+    }
+}
+
+/// `TIME TYPE &field value {properties}` as an event.
+fn send(shop: &mut Shop, rest: &str, index: usize, ids: &[String]) {
+    let (head, properties) = rest
+        .split_once('{')
+        .map_or((rest, "{}".to_owned()), |(head, body)| {
+            (head, format!("{{{body}"))
+        });
+    let mut properties = properties;
+    for (index, id) in ids.iter().enumerate().rev() {
+        properties = properties.replace(&format!("\"@{}\"", index + 1), &format!("\"{id}\""));
+    }
+    let mut words = head.split_whitespace();
+    let time = words.next().unwrap();
+    let kind = words.next().unwrap();
+    let mut event = serde_json::json!({
+        "event_id": format!("e-{}", index + 1), "type": kind, "event_time": time, "customer_id": "c1", "source": "test",
+        "properties": serde_json::from_str::<serde_json::Value>(&properties).unwrap_or_else(|e| panic!("{e}: {properties}")),
+    });
+    let mut history = false;
+    while let Some(field) = words.next() {
+        let value = words.next().unwrap();
+        match field.strip_prefix('&').unwrap() {
+            "history" => history = true,
+            "test" => event["test"] = true.into(),
+            field => event[field] = value.into(),
+        }
+    }
+    shop.event(&event.to_string(), Timestamp::parse(time), history);
+}
+
+#[test]
+fn golden_scenarios_decide_what_their_files_say() {
+    let bless = std::env::var_os("TIDEGATE_BLESS").is_some();
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut files: Vec<_> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let mut wrong = String::new();
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|ext| ext == "txt"))
+    {
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut blessed = String::new();
+        let (intro, scenarios) = text.split_once("== ").unwrap();
+        blessed.push_str(intro);
+        for scenario in scenarios.split("\n== ") {
+            let (name, body) = scenario.split_once('\n').unwrap();
+            let inputs: Vec<&str> = body
+                .lines()
+                .filter(|line| !line.starts_with("=>") && !line.is_empty())
+                .collect();
+            let expected: Vec<&str> = body
+                .lines()
+                .filter_map(|line| line.strip_prefix("=> "))
+                .collect();
+            let decided = play(name, &inputs);
+            if decided != expected && !bless {
+                writeln!(
+                    wrong,
+                    "\n{}: {name}\n  decided:\n    {}\n  expected:\n    {}",
+                    file.display(),
+                    decided.join("\n    "),
+                    expected.join("\n    ")
+                )
+                .unwrap();
+            }
+            writeln!(blessed, "== {name}\n{}", inputs.join("\n")).unwrap();
+            for line in &decided {
+                writeln!(blessed, "=> {line}").unwrap();
+            }
+            blessed.push('\n');
+        }
+        if bless {
+            std::fs::write(file, blessed.trim_end().to_owned() + "\n").unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The table of a public data set (a multi-category shop, one night): an abandoned-cart flow that any order ends, once per customer.
+#[test]
+fn real_carts_left_alone_fire_as_counted_by_brute_force() {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/rees46_a.jsonl.gz");
+    let Ok(file) = std::fs::File::open(path) else {
+        return;
+    };
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).unwrap();
+    let end = Timestamp::parse("2019-10-01T02:50:00Z").unwrap();
+    for (delay, by_end, later) in [
+        ("5m", 27, 34),
+        ("10m", 21, 30),
+        ("15m", 15, 29),
+        ("30m", 1, 29),
+    ] {
+        let flow = format!(
+            "flow: cart\nclass: marketing\nlist: offers\ninstance: cart_id\nenter: {{ events: [product_added] }}\nafter: {delay}\n\
+             exit:\n  - {{ events: [order_completed], relevant: any, reason: purchased_relevant }}\n\
+             reenter: never\nexpires: 3d\nmax_age: 1d\nsteps:\n  - {{ channel: email, template: t }}\n"
+        );
+        let mut policy = open_policy();
+        "USD".clone_into(&mut policy.currency);
+        let flows = flows(&[("cart.yaml".to_owned(), flow)], &policy);
+        let mut shop = Shop::new(Plan { flows, policy });
+        for line in text.lines() {
+            shop.event(line, None, false);
+        }
+        let sends = |shop: &Shop| {
+            shop.verdicts
+                .iter()
+                .filter(|v| v.kind == VerdictKind::Send)
+                .count()
+        };
+        shop.run_to(end);
+        assert_eq!(sends(&shop), by_end, "{delay} by 02:50");
+        shop.run_to(end.plus(Span::from_days(30)));
+        assert_eq!(sends(&shop), later, "{delay} when the clock runs on");
+    }
+}
