@@ -1,6 +1,11 @@
 //! The composition root: makes the parts out of the configuration and puts them together. Nobody else knows all of them.
 
-pub mod plan;
+pub mod exit;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod load;
+#[cfg(all(feature = "kafka", feature = "rocks"))]
+pub mod run;
 
 /// One line per native library in the binary, for `--version`.
 #[must_use]

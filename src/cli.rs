@@ -3,7 +3,6 @@
 //! Each command is one file below this one. Results go to standard output through [`Output`], everything else to standard error.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,117 +10,21 @@ use std::sync::LazyLock;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::app::plan::{self, PlanError};
+use crate::app::load::{self, LoadError};
 use crate::config::{Config, ConfigError, Overrides};
 use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
-mod replay;
-
-/// How the process ends (sysexits, so that a supervisor can tell what helps).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Done.
-    Success = 0,
-    /// A finding: what was asked for is not so (`state verify` found a difference).
-    Failure = 1,
-    /// The command line is wrong.
-    Usage = 2,
-    /// Kafka refuses for good: starting again will not help.
-    Kafka = 70,
-    /// Disk, files, sockets.
-    Io = 74,
-    /// Try again later.
-    Temporary = 75,
-    /// The configuration or a flow is wrong.
-    Config = 78,
-}
-
-/// A command that did not succeed.
-#[derive(Debug)]
-pub struct Stop {
-    /// How the process ends.
-    pub exit: Exit,
-    /// What is said on standard error; several lines where there are several problems.
-    pub text: String,
-}
-
-impl Stop {
-    /// With a text of its own.
-    #[must_use]
-    pub fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self {
-            exit,
-            text: text.into(),
-        }
-    }
-
-    /// An error and everything behind it, in one line.
-    #[must_use]
-    pub fn of(exit: Exit, error: &dyn std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
-        }
-        Self { exit, text }
-    }
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl From<ConfigError> for Stop {
-    fn from(error: ConfigError) -> Self {
-        match error {
-            ConfigError::Unreadable { .. } | ConfigError::Wrong(_) => {
-                Self::new(Exit::Config, error.to_string())
-            }
-        }
-    }
-}
-
-impl From<PlanError> for Stop {
-    fn from(error: PlanError) -> Self {
-        Self::new(Exit::Config, error.to_string())
-    }
-}
-
 #[cfg(feature = "kafka")]
-impl From<crate::demo::DemoError> for Stop {
-    fn from(error: crate::demo::DemoError) -> Self {
-        use crate::demo::DemoError;
-        let exit = match &error {
-            DemoError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Self::new(Exit::Success, "");
-            }
-            DemoError::Output(_) | DemoError::Http(_) => Exit::Io,
-            DemoError::Setting(_) => Exit::Config,
-            DemoError::Bus(_)
-            | DemoError::Worker(_)
-            | DemoError::NotReady
-            | DemoError::Panicked(_) => Exit::Kafka,
-        };
-        Self::of(exit, &error)
-    }
-}
+mod feed;
+mod replay;
+#[cfg(all(feature = "kafka", feature = "rocks"))]
+mod state;
+#[cfg(feature = "kafka")]
+mod topics;
 
-impl From<io::Error> for Stop {
-    /// Whoever read our output has seen enough: no error.
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            Self::new(Exit::Success, "")
-        } else {
-            Self::new(Exit::Io, error.to_string())
-        }
-    }
-}
+pub use crate::app::exit::{Exit, Stop};
 
 /// Standard output.
 pub type Output<'a> = &'a mut dyn Write;
@@ -148,6 +51,9 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Read, decide, and hand over, until told to stop
+    #[cfg(all(feature = "kafka", feature = "rocks"))]
+    Run(Settings),
     /// Check the configuration and its flows: every problem at once, with its place
     Validate(Settings),
     /// Run a recorded log of events through the configured flows, without Kafka
@@ -155,6 +61,17 @@ enum Command {
     /// Play a simulated shop on an embedded broker and watch it being decided: needs no Kafka and no configuration
     #[cfg(feature = "kafka")]
     Demo(crate::demo::Args),
+    /// Publish recorded events to the input topics, each record stamped with its event's time
+    #[cfg(feature = "kafka")]
+    Feed(feed::FeedLine),
+    /// The topics that have to be there
+    #[cfg(feature = "kafka")]
+    #[command(subcommand)]
+    Topics(topics::TopicsCommand),
+    /// Look into the state on this machine's disk, while no instance runs on it
+    #[cfg(all(feature = "kafka", feature = "rocks"))]
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Show the configuration in force
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -194,8 +111,8 @@ impl Settings {
         Config::load(&self.config, &self.overrides(environment))
     }
 
-    fn load_with_flows(&self, environment: &Environment) -> Result<(Config, Plan), PlanError> {
-        plan::load(&self.config, &self.overrides(environment))
+    fn load_with_flows(&self, environment: &Environment) -> Result<(Config, Plan), LoadError> {
+        load::load(&self.config, &self.overrides(environment))
     }
 }
 
@@ -237,8 +154,19 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
     match command {
         #[cfg(feature = "kafka")]
         Command::Demo(args) => crate::demo::run(&args, output).map_err(Stop::from),
+        #[cfg(all(feature = "kafka", feature = "rocks"))]
+        Command::Run(settings) => {
+            let (config, flows) = settings.load_with_flows(environment)?;
+            crate::app::run::run(&config, flows)
+        }
         Command::Validate(settings) => check::validate(&settings, environment, output),
         Command::Replay(replay) => replay.run(environment, output),
+        #[cfg(feature = "kafka")]
+        Command::Feed(feed) => feed.run(environment, output),
+        #[cfg(feature = "kafka")]
+        Command::Topics(topics) => topics.run(environment, output),
+        #[cfg(all(feature = "kafka", feature = "rocks"))]
+        Command::State(state) => state.run(environment, output),
         Command::Config(ConfigCommand::Print(settings)) => {
             let config = settings.load(environment)?;
             output.write_all(config.to_yaml().as_bytes())?;

@@ -63,6 +63,8 @@ pub mod worker;
 
 pub mod config;
 pub mod plan;
+#[cfg(feature = "kafka")]
+pub mod feed;
 pub mod recording;
 pub mod replay;
 

@@ -3,7 +3,14 @@
 use std::io::BufWriter;
 use std::process::ExitCode;
 
+/// One allocator for Rust, RocksDB and librdkafka: memory that one gives back the others can use.
+#[cfg(feature = "rocks")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _kill_points = fail::FailScenario::setup();
     // Lossy: a variable that is not UTF-8 is not one of ours.
     let environment: Vec<(String, String)> = std::env::vars_os()
         .map(|(name, value)| {

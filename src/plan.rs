@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::bus::InputId;
-use crate::config::{Clock, Config, internal_topic};
+use crate::config::{self, Channel, Clock, Config, internal_topic};
 use crate::engine::Plan;
+use crate::event::avro::EncodeError;
 use crate::event::{Currencies, DecodeRules, Limits, Rate, Stream};
+use crate::outbound::{DecisionWriter, OutboundPlan};
 use crate::task::fold::{ClockKind, FoldPlan, Format, InputSpec};
 
 /// The topics that a task reads, by [`InputId`]: the anchor `<app>-events` first, then the inputs in the order of the configuration.
@@ -72,4 +74,27 @@ pub const fn clock_kind(config: &Config) -> ClockKind {
         Clock::Live => ClockKind::Live,
         Clock::Records => ClockKind::Records,
     }
+}
+
+/// Where everything goes that leaves, and how it is written.
+///
+/// # Errors
+/// Never, unless the shipped Avro schema is broken.
+pub fn outbound_plan(config: &Config) -> Result<OutboundPlan, EncodeError> {
+    let internal = |what: &str| internal_topic(&config.app.id, what).into();
+    let avro = |channel: &Channel| channel.format == config::Format::AvroSingleObject;
+    Ok(OutboundPlan {
+        application: config.app.id.as_str().into(),
+        decisions_topic: internal("decisions"),
+        blocks_topic: internal("blocks"),
+        dead_letters_topic: internal("dlq"),
+        changelog_topic: internal("profiles-changelog"),
+        avro_channels: config
+            .channels
+            .iter()
+            .filter(|(_, channel)| avro(channel))
+            .map(|(name, _)| name.as_str().into())
+            .collect(),
+        avro: DecisionWriter::new()?,
+    })
 }

@@ -395,7 +395,7 @@ impl Partition {
             }
         })?;
         for key in keys {
-            let view = serde_json::json!({ "profile": key.as_str() });
+            let view = self.fold.profile(&key)?.view();
             self.outcome
                 .profiles
                 .insert(key, view.to_string().into_bytes());

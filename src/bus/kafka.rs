@@ -23,10 +23,12 @@ use crate::bus::{
 use crate::clock::Clock;
 
 pub mod admin;
+pub mod audit;
 mod changelog;
 mod consumer;
 mod ends;
 mod failure;
+pub mod feed;
 pub mod mock;
 pub mod plain;
 mod producer;

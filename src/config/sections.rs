@@ -275,10 +275,8 @@ section! {
         decisions_retention: Span = Span::from_days(400),
         /// How long dead letters are kept. Default 30d.
         dead_letters_retention: Span = Span::from_days(30),
-        /// How long the records of a channel's topic are kept, where we create it. Default 7d.
-        channel_retention: Span = Span::from_days(7),
-        /// How long an input's records are kept, where we create it (trying out). Default: for ever, because `feed` stamps event time.
-        input_retention: Option<Span>,
+        /// Create missing input topics too, which belong to somebody else in earnest. Default false; for trying out, where `feed` fills them.
+        create_inputs: bool = false,
     }
 }
 

@@ -186,22 +186,36 @@ impl RocksStore {
         identity: &StoreIdentity,
         inputs: Vec<Arc<str>>,
     ) -> Result<Self, StoreError> {
-        let task = identity.partition;
-        let directory = Directory::claim(state_dir, &identity.application, task)?;
+        let (application, task) = (&identity.application, identity.partition);
+        let store = Self::open_any(shared, state_dir, application, task, inputs)?;
+        store.check_identity(identity)?;
+        Ok(store)
+    }
+
+    /// As [`Self::open`], whatever cluster the store was made for: for looking at it (`state get`).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_any(
+        shared: &RocksShared,
+        state_dir: &Path,
+        application: &str,
+        task: i32,
+        inputs: Vec<Arc<str>>,
+    ) -> Result<Self, StoreError> {
+        let directory = Directory::claim(state_dir, application, task)?;
         let db = shared
             .database()
             .and_then(|options| {
                 DB::open_cf_descriptors(&options, directory.database(), shared.families())
             })
             .map_err(|error| failure(task, "open", &error))?;
-        let store = Self {
+        Ok(Self {
             db,
             directory,
             task,
             inputs,
-        };
-        store.check_identity(identity)?;
-        Ok(store)
+        })
     }
 
     fn check_identity(&self, expected: &StoreIdentity) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! Configuration and flow files → what every task decides by. Used by `run`, `validate` and `replay` alike.
+//! Configuration and flow files, read and checked together. Used by `run`, `validate` and `replay` alike.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use crate::flow::problem::Problem;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub enum LoadError {
     /// The configuration cannot be read.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -59,7 +59,7 @@ impl fmt::Display for Findings {
 /// # Errors
 /// Every problem of both, at once. Flows are looked at even when the configuration has problems, unless those are in what flows are
 /// checked against.
-pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), PlanError> {
+pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadError> {
     let (config, problems) = Config::examine(path, overrides)?;
     let in_the_way = problems.as_ref().is_some_and(|problems| {
         problems.list.iter().any(|problem| {
@@ -78,7 +78,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), PlanEr
         }
         .into());
     }
-    let policy = config.policy().map_err(|source| PlanError::Unreadable {
+    let policy = config.policy().map_err(|source| LoadError::Unreadable {
         what: "the address key",
         path: config
             .identity
@@ -119,10 +119,10 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), PlanEr
 }
 
 /// Name and text of every flow file that the configuration names, directories in the order of their file names.
-fn flow_texts(config: &Config) -> Result<Vec<(String, String)>, PlanError> {
+fn flow_texts(config: &Config) -> Result<Vec<(String, String)>, LoadError> {
     let mut texts = Vec::new();
     for path in &config.flows.0 {
-        let unreadable = |path: &Path, source| PlanError::Unreadable {
+        let unreadable = |path: &Path, source| LoadError::Unreadable {
             what: "flows",
             path: path.to_owned(),
             source,

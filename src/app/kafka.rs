@@ -1,0 +1,115 @@
+//! From the configuration to the clients' settings and the topics that must be there.
+
+use std::collections::BTreeMap;
+
+use super::exit::{Exit, Stop};
+use crate::bus::kafka::Settings;
+use crate::bus::kafka::admin::{Admin, TopicSpec, internal_topics};
+use crate::config::Config;
+use crate::plan;
+
+/// What the clients of one worker are made of. Reads the files that hold secrets.
+///
+/// # Errors
+/// When such a file cannot be read.
+pub fn settings(config: &Config, worker: u16) -> Result<Settings, Stop> {
+    let app = &config.app;
+    let mut settings = Settings::new(&config.kafka.bootstrap, &app.id, &app.instance, worker);
+    settings.inputs = plan::input_topics(config);
+    for (name, value) in &config.kafka.properties.0 {
+        let value = value.reveal().map_err(|error| {
+            Stop::new(
+                Exit::Config,
+                format!("kafka.properties.{name}: cannot read its file: {error}"),
+            )
+        })?;
+        settings.properties.insert(name.clone(), value);
+    }
+    Ok(settings)
+}
+
+/// The topics that the application reads and does not write, as they should be.
+#[must_use]
+pub fn input_topics(config: &Config) -> Vec<TopicSpec> {
+    let inputs = topics(config).into_iter();
+    inputs
+        .filter(|spec| config.inputs.iter().any(|input| input.topic == spec.name))
+        .collect()
+}
+
+/// Every topic that the application touches, as it should be.
+#[must_use]
+pub fn topics(config: &Config) -> Vec<TopicSpec> {
+    let wanted = &config.topics;
+    let millis = |span: crate::value::Span| span.millis().to_string();
+    let mut specs = internal_topics(&config.app.id, wanted.partitions);
+    let retention = BTreeMap::from([
+        (
+            format!("{}-decisions", config.app.id),
+            millis(wanted.decisions_retention),
+        ),
+        (
+            format!("{}-dlq", config.app.id),
+            millis(wanted.dead_letters_retention),
+        ),
+    ]);
+    for spec in &mut specs {
+        if let Some(kept) = retention.get(&spec.name) {
+            spec.settings
+                .insert("retention.ms".to_owned(), kept.clone());
+        }
+    }
+    for name in config.channels.keys() {
+        specs.push(TopicSpec::outbound(
+            &config.channel_topic(name),
+            wanted.partitions,
+        ));
+    }
+    for spec in &mut specs {
+        let least = wanted.min_insync_replicas.to_string();
+        spec.settings
+            .insert("min.insync.replicas".to_owned(), least);
+    }
+    for input in &config.inputs {
+        let mut spec = TopicSpec::input(&input.topic, wanted.partitions);
+        if wanted.create_inputs {
+            spec.ours = true;
+            // `feed` stamps event time: records of last year would be deleted at the next look.
+            spec.settings
+                .insert("retention.ms".to_owned(), "-1".to_owned());
+        }
+        specs.push(spec);
+    }
+    for spec in &mut specs {
+        spec.replication = Some(wanted.replication_factor);
+    }
+    specs
+}
+
+/// Creates what is missing when the configuration allows it, and refuses to go on with topics that cannot work.
+///
+/// # Errors
+/// With every topic that is missing or has another number of partitions.
+pub fn ready_topics(wanted: &[TopicSpec], admin: &Admin, create: bool) -> Result<(), Stop> {
+    let mut problems = admin.plan_topics(wanted)?;
+    if create
+        && problems
+            .iter()
+            .any(crate::bus::kafka::admin::TopicProblem::stops)
+    {
+        for name in admin.apply_topics(&problems)? {
+            tracing::info!(topic = name, "topic created");
+        }
+        problems = admin.plan_topics(wanted)?;
+    }
+    let (stopping, odd): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|problem| problem.stops());
+    for problem in odd {
+        tracing::warn!("{problem}");
+    }
+    if stopping.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = stopping.iter().map(ToString::to_string).collect();
+    Err(Stop::new(Exit::Config, lines.join("\n")))
+}

@@ -1,0 +1,310 @@
+//! `run`: the parts put together, turned until somebody says stop.
+//!
+//! ```text
+//! main thread: signals ──► stop ──► every worker's next pass ends with close(farewell)
+//! worker n:    connect ─► pass, pass, pass … ─► close       (no async, no lock between workers)
+//! http thread: /metrics, /livez, /readyz, /status from what workers said last
+//! ```
+//!
+//! SIGTERM: finish the batch and close, coming back soon (a static member keeps its partitions). SIGINT: the same, but leave the
+//! group for good, so that others take over at once (scale-in). A second signal, or a close that outlasts `app.stop_within`, ends
+//! the process where it stands; what was not committed is read again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::exit::{Exit, Stop};
+use super::kafka;
+use crate::bus::Farewell;
+use crate::bus::kafka::admin::Admin;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, LogFormat};
+use crate::engine::Plan;
+use crate::outbound::OutboundPlan;
+use crate::plan;
+use crate::store::directory::Directory;
+use crate::store::layout::StoreIdentity;
+use crate::store::rocks::{RocksShared, RocksStore};
+use crate::store::staging::CacheLimits;
+use crate::store::{Store, StoreError};
+use crate::task::PoisonLimit;
+use crate::task::fold::FoldPlan;
+use crate::telemetry::{Telemetry, logs};
+use crate::value::Span;
+use crate::worker::{Stores, Worker, WorkerSettings};
+use crate::{bus, http};
+
+/// A poll loop that has not turned for that long is stuck. Longer than any bounded call of the bus.
+const STUCK_AFTER: Span = Span::from_secs(60);
+
+/// A decoded profile takes about that many bytes, at least.
+const LEAST_PROFILE: usize = 512;
+
+/// Goes on, or how to end.
+const GO: u8 = 0;
+const RESTART: u8 = 1;
+const LEAVE: u8 = 2;
+
+/// Runs the application until a signal or a failure ends it.
+///
+/// # Errors
+/// Why it ended, if nobody asked it to.
+pub fn run(config: &Config, flows: Plan) -> Result<(), Stop> {
+    let telemetry = Telemetry::new(&config.app.id, &config.app.instance);
+    let format = match config.log.format {
+        LogFormat::Text => logs::LogFormat::Text,
+        LogFormat::Json => logs::LogFormat::Json,
+    };
+    logs::init(format, &config.log.level, Some(Arc::clone(&telemetry)))
+        .map_err(|error| Stop::of(Exit::Config, &error))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let wall = Arc::clone(&clock);
+    let server = http::Settings {
+        listen: config.http.listen,
+        stuck_after: STUCK_AFTER,
+        now: Arc::new(move || wall.wall()),
+    };
+    let server = http::Server::start(server, Arc::clone(&telemetry))
+        .map_err(|error| Stop::of(Exit::Io, &error))?;
+    tracing::info!(address = %server.address(), "HTTP is up");
+
+    let admin = Admin::connect(&kafka::settings(config, 0)?)?;
+    kafka::ready_topics(&kafka::topics(config), &admin, config.topics.create)?;
+    let parts = Parts::of(config, flows, clock, telemetry, admin.cluster_id()?)?;
+    let workers = worker_count(config);
+    let (ended, watch) = mpsc::unbounded_channel();
+    let command = Arc::new(AtomicU8::new(GO));
+    let mut threads = Vec::new();
+    for number in 0..workers {
+        threads.push(parts.start(config, number, &command, ended.clone())?);
+    }
+    drop(ended);
+    let waited = wait(&command, watch, config.app.stop_within);
+    if waited.is_err() {
+        // A worker hangs: joining it would hang too. The process ends as it stands.
+        return waited;
+    }
+    let mut outcome = Ok(());
+    for thread in threads {
+        let ended = thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        outcome = outcome.and(ended);
+    }
+    drop(server);
+    outcome
+}
+
+/// One per core, at most one per partition.
+fn worker_count(config: &Config) -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let partitions = usize::try_from(config.topics.partitions).unwrap_or(1);
+    let wanted = config.app.workers.unwrap_or(cores).min(partitions).max(1);
+    u16::try_from(wanted).unwrap_or(u16::MAX)
+}
+
+/// What all workers share.
+struct Parts {
+    clock: Arc<dyn Clock>,
+    telemetry: Arc<Telemetry>,
+    shared: Arc<FoldPlan>,
+    outbound: Arc<OutboundPlan>,
+    settings: WorkerSettings,
+    stores: RocksStores,
+}
+
+impl Parts {
+    fn of(
+        config: &Config,
+        flows: Plan,
+        clock: Arc<dyn Clock>,
+        telemetry: Arc<Telemetry>,
+        cluster: String,
+    ) -> Result<Self, Stop> {
+        let budget = usize::try_from(config.state.memory_budget_bytes).unwrap_or(usize::MAX);
+        let share = usize::try_from(config.state.profile_cache.0).unwrap_or_default();
+        let profiles = budget / 10_000 * share;
+        let partitions = usize::try_from(config.topics.partitions)
+            .unwrap_or(1)
+            .max(1);
+        let threads = i32::from(worker_count(config));
+        let inputs = plan::input_topics(config);
+        Ok(Self {
+            clock,
+            telemetry,
+            outbound: Arc::new(
+                plan::outbound_plan(config).map_err(|error| Stop::of(Exit::Config, &error))?,
+            ),
+            shared: Arc::new(plan::fold_plan(config, flows, plan::clock_kind(config))),
+            settings: WorkerSettings {
+                max_records: config.commit.max_records,
+                max_bytes: config.commit.max_bytes,
+                max_delay: Duration::from_millis(config.commit.max_delay_ms),
+                max_hold: duration(config.app.max_hold),
+                cache: CacheLimits {
+                    // One process may come to own every partition.
+                    profiles: (profiles / partitions / LEAST_PROFILE).max(100),
+                    bytes: profiles / partitions,
+                },
+                poison: poison(config),
+                ..WorkerSettings::default()
+            },
+            stores: RocksStores {
+                shared: Arc::new(RocksShared::new(budget - profiles, threads)?),
+                state_dir: config.app.state_dir.clone(),
+                application: config.app.id.clone(),
+                cluster,
+                partitions: config.topics.partitions,
+                inputs,
+            },
+        })
+    }
+
+    /// Starts one worker's thread: it connects, then passes until told to stop.
+    fn start(
+        &self,
+        config: &Config,
+        number: u16,
+        command: &Arc<AtomicU8>,
+        ended: mpsc::UnboundedSender<()>,
+    ) -> Result<JoinHandle<Result<(), Stop>>, Stop> {
+        let settings = kafka::settings(config, number)?;
+        let telemetry = self.telemetry.worker(number, &self.stores.inputs);
+        let (clock, shared) = (Arc::clone(&self.clock), Arc::clone(&self.shared));
+        let (outbound, stores) = (Arc::clone(&self.outbound), self.stores.clone());
+        let (limits, command) = (self.settings.clone(), Arc::clone(command));
+        let turn = move || {
+            // Dropped at the end, also by a panic: the main thread hears of it.
+            let _ended = Ended(ended);
+            let bus = bus::kafka::connect(settings, Arc::clone(&clock))?;
+            let mut worker = Worker::new(
+                Box::new(bus),
+                Box::new(stores),
+                clock,
+                shared,
+                outbound,
+                limits,
+                telemetry,
+            );
+            tracing::info!(worker = number, "connected");
+            loop {
+                let farewell = match command.load(Ordering::Acquire) {
+                    GO => None,
+                    LEAVE => Some(Farewell::Leave),
+                    _ => Some(Farewell::Restart),
+                };
+                if let Some(farewell) = farewell {
+                    return worker.close(farewell).map_err(Stop::from);
+                }
+                worker.pass()?;
+            }
+        };
+        std::thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(turn)
+            .map_err(Stop::from)
+    }
+}
+
+/// Tells the main thread that a worker has ended.
+struct Ended(mpsc::UnboundedSender<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if self.0.send(()).is_err() {
+            tracing::debug!("the main thread had given up waiting");
+        }
+    }
+}
+
+/// Waits for a signal or the end of a worker, tells the workers to stop, and waits for their end.
+fn wait(
+    command: &AtomicU8,
+    mut ended: mpsc::UnboundedReceiver<()>,
+    within: Span,
+) -> Result<(), Stop> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let how = tokio::select! {
+            _ = terminate.recv() => RESTART,
+            _ = interrupt.recv() => LEAVE,
+            // A worker ended by itself: that is a failure, and the others must not go on alone.
+            _ = ended.recv() => RESTART,
+        };
+        tracing::info!(leave = how == LEAVE, "stopping");
+        command.store(how, Ordering::Release);
+        let all_ended = async { while ended.recv().await.is_some() {} };
+        tokio::select! {
+            () = all_ended => Ok(()),
+            _ = terminate.recv() => Err(Stop::new(Exit::Failure, "stopped at once by a second signal")),
+            _ = interrupt.recv() => Err(Stop::new(Exit::Failure, "stopped at once by a second signal")),
+            () = tokio::time::sleep(duration(within)) => Err(Stop::new(
+                Exit::Temporary,
+                "a worker did not stop within app.stop_within; what it had not committed is read again",
+            )),
+        }
+    })
+}
+
+fn duration(span: Span) -> Duration {
+    Duration::from_millis(u64::try_from(span.millis()).unwrap_or_default())
+}
+
+/// The circuit breaker's limit, from a share of a window.
+fn poison(config: &Config) -> PoisonLimit {
+    let window = u32::try_from(config.dead_letters.window).unwrap_or(u32::MAX);
+    let most = u64::from(window) * u64::from(config.dead_letters.max_ratio.0) / 10_000;
+    PoisonLimit {
+        window,
+        most: u32::try_from(most).unwrap_or(u32::MAX),
+    }
+}
+
+/// The stores of this process: RocksDB directories under `app.state_dir`.
+#[derive(Clone)]
+struct RocksStores {
+    shared: Arc<RocksShared>,
+    state_dir: PathBuf,
+    application: String,
+    cluster: String,
+    partitions: i32,
+    inputs: Vec<Arc<str>>,
+}
+
+impl Stores for RocksStores {
+    fn open(&mut self, partition: i32) -> Result<Box<dyn Store>, StoreError> {
+        let identity = StoreIdentity {
+            application: self.application.clone(),
+            cluster: self.cluster.clone(),
+            partition,
+            partitions: self.partitions,
+        };
+        let store = RocksStore::open(
+            &self.shared,
+            &self.state_dir,
+            &identity,
+            self.inputs.clone(),
+        )?;
+        Ok(Box::new(store))
+    }
+
+    fn destroy(&mut self, partition: i32, corrupt: bool) -> Result<(), StoreError> {
+        let directory = Directory::claim_any(&self.state_dir, &self.application, partition)?;
+        if !corrupt {
+            return directory.delete();
+        }
+        if let Some(aside) = directory.quarantine()? {
+            tracing::warn!(partition, directory = %aside.display(), "kept aside");
+        }
+        Ok(())
+    }
+}

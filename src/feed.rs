@@ -1,0 +1,169 @@
+//! Publishes a recorded log to the input topics: trying out, backfill, load (product.md §8).
+//!
+//! Each event goes to the topic of its stream, under the key that `run` demands, to the partition that Java would choose, stamped
+//! with the time that `replay` would give it. So `run` with `clock: records` over what was fed decides what `replay` decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bus::kafka::feed::{FeedProducer, Feeding};
+use crate::bus::{Failure, InputId};
+use crate::clock::Clock;
+use crate::event::Stream;
+use crate::recording::{Lines, Placing, RecordingError};
+use crate::task::fold::MARK_HEADER;
+use crate::value::{Span, Timestamp};
+
+/// Why feeding stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The broker does not take a record.
+    #[error(transparent)]
+    Bus(#[from] Failure),
+    /// A record that the topic would delete at its next look.
+    #[error(
+        "line {line}: its time {time} is older than the retention of topic {topic} ({retention}): the broker would delete it; \
+         raise retention.ms of that topic, or feed a log that is younger"
+    )]
+    TooOld {
+        /// Which line, blank ones not counted.
+        line: u64,
+        /// Its time.
+        time: Timestamp,
+        /// Where it would go.
+        topic: Arc<str>,
+        /// What that topic keeps.
+        retention: Span,
+    },
+}
+
+/// Where and how to publish.
+pub struct Feed<'a> {
+    /// Publishes.
+    pub producer: &'a FeedProducer,
+    /// Topic names by input.
+    pub topics: &'a [Arc<str>],
+    /// What each topic keeps; absent: everything.
+    pub retention: &'a BTreeMap<Arc<str>, Span>,
+    /// Partitions of each.
+    pub partitions: i32,
+    /// At most that many events per second.
+    pub rate: Option<u32>,
+    /// Reads the time.
+    pub clock: &'a dyn Clock,
+}
+
+/// What was published.
+#[derive(Clone, Debug, Default)]
+pub struct Fed {
+    /// Records.
+    pub records: u64,
+    /// Lines of streams that no input carries.
+    pub unread: BTreeMap<Stream, u64>,
+}
+
+impl Feed<'_> {
+    /// Publishes every line, then the marks. Calls `progress` now and then.
+    ///
+    /// # Errors
+    /// When the log or the broker fails, or a record is too old for its topic.
+    pub fn run(
+        &self,
+        mut lines: Lines,
+        mut placing: Placing<'_>,
+        until: Option<Timestamp>,
+        progress: &mut dyn FnMut(u64, Duration),
+    ) -> Result<Fed, FeedError> {
+        let begun = self.clock.elapsed();
+        let (mut fed, mut number, mut told) = (Fed::default(), 0, begun);
+        let mut line = Vec::new();
+        while lines.next_into(&mut line)? {
+            number += 1;
+            let placed = match placing.place(&line) {
+                Ok(placed) => placed,
+                Err(stream) => {
+                    *fed.unread.entry(stream).or_default() += 1;
+                    continue;
+                }
+            };
+            let topic = self.topic(placed.input);
+            if let Some(&retention) = self.retention.get(topic)
+                && placed.time < self.clock.wall().minus(retention)
+            {
+                return Err(FeedError::TooOld {
+                    line: number,
+                    time: placed.time,
+                    topic: Arc::clone(topic),
+                    retention,
+                });
+            }
+            self.producer.send(Feeding {
+                topic,
+                partition: placed.partition,
+                key: placed.key.as_deref(),
+                value: &line,
+                time: placed.time,
+                header: None,
+            })?;
+            fed.records += 1;
+            self.keep_pace(fed.records, begun)?;
+            let now = self.clock.elapsed();
+            if now.saturating_sub(told) >= Duration::from_millis(250) {
+                told = now;
+                progress(fed.records, now.saturating_sub(begun));
+            }
+        }
+        // A mark must not overtake a record of another partition that is still on its way.
+        self.producer.finish()?;
+        if let Some(until) = until {
+            self.mark(until)?;
+        }
+        progress(fed.records, self.clock.elapsed().saturating_sub(begun));
+        Ok(fed)
+    }
+
+    fn topic(&self, input: InputId) -> &Arc<str> {
+        let index = usize::from(input.0);
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "inputs are numbered by this very list"
+        )]
+        &self.topics[index]
+    }
+
+    /// Waits until the next record may go.
+    fn keep_pace(&self, records: u64, begun: Duration) -> Result<(), Failure> {
+        let Some(rate) = self.rate else {
+            return Ok(());
+        };
+        let due = Duration::from_micros(records.saturating_mul(1_000_000) / u64::from(rate.max(1)));
+        let early = due.saturating_sub(self.clock.elapsed().saturating_sub(begun));
+        // Below that, waiting costs more than it evens out.
+        if early >= Duration::from_millis(2) {
+            self.producer.wait(early)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the records' clock of every partition on to `until`: by a record that holds nothing else, last in every input.
+    fn mark(&self, until: Timestamp) -> Result<(), Failure> {
+        let text = until.to_string();
+        for topic in self.topics.iter().skip(1) {
+            for partition in 0..self.partitions {
+                self.producer.send(Feeding {
+                    topic,
+                    partition,
+                    key: None,
+                    value: b"",
+                    time: until,
+                    header: Some((MARK_HEADER, &text)),
+                })?;
+            }
+        }
+        self.producer.finish()
+    }
+}

@@ -1,0 +1,277 @@
+//! `tidegate replay`, run as a program: over two public data sets where they lie beside the repository, and over a log made here
+//! whose figures can be counted by hand.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A directory of one test, gone when it ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("tidegate-replay-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Everything off but one flow that waits for `delay`.
+fn configuration(scratch: &Scratch, currency: &str, delay: &str) -> PathBuf {
+    scratch.write(
+        "flow.yaml",
+        &format!(
+            "flow: abandoned_cart
+class: marketing
+list: offers
+priority: 60
+instance: cart_id
+enter: {{ events: [product_added] }}
+after: {delay}
+exit:
+  - {{ events: [order_completed], relevant: any, reason: purchased_relevant }}
+reenter: never
+expires: 3d
+max_age: 1d
+steps:
+  - {{ channel: email, template: cart_reminder }}
+"
+        ),
+    );
+    scratch.write(
+        "tidegate.yaml",
+        &format!(
+            "app: {{ id: shop }}
+kafka: {{ bootstrap: 'nowhere:9092' }}
+shop: {{ currency: {currency} }}
+identity: {{ address_key: 0123456789abcdef }}
+inputs:
+  - {{ stream: clickstream, topic: clicks, key: customer_id }}
+  - {{ stream: purchases, topic: orders, key: customer_id }}
+  - {{ stream: customers, topic: people, key: customer_id }}
+channels: {{ email: {{ quiet_hours: none }} }}
+policy: {{ caps: [], min_gap: 0s, same_message: 0s, purchase_cooloff: 0s, bought_product: 0s }}
+control_group: 0%
+flows: flow.yaml
+"
+        ),
+    )
+}
+
+/// Runs the program; gives what it said on standard output and standard error.
+fn replay(config: &Path, events: &Path, more: &[&str]) -> (String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["replay", "--config"])
+        .arg(config)
+        .arg("--events")
+        .arg(events)
+        .args(more)
+        .output()
+        .unwrap();
+    let (out, told) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert!(output.status.success(), "{told}");
+    (out, told)
+}
+
+/// The number at the end of the first line that begins with these words.
+fn figure(told: &str, words: &[&str]) -> u64 {
+    told.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|line| line.starts_with(words))
+        .and_then(|line| line.get(words.len())?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The public data sets, which are not part of the repository.
+fn data(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/data")
+        .join(name);
+    path.exists().then_some(path)
+}
+
+#[test]
+fn abandoned_carts_of_the_multi_category_shop_are_those_counted_from_the_raw_rows() {
+    let Some(events) = data("rees46_a.jsonl.gz") else {
+        return;
+    };
+    let scratch = Scratch::new("rees46");
+    for (delay, by_the_end, later) in [
+        ("5m", 27, 34),
+        ("10m", 21, 30),
+        ("15m", 15, 29),
+        ("30m", 1, 29),
+    ] {
+        let config = configuration(&scratch, "USD", delay);
+        for (until, expected) in [
+            ("2019-10-01T02:50:00Z", by_the_end),
+            ("2019-10-02T02:50:00Z", later),
+        ] {
+            let (_, told) = replay(&config, &events, &["--until", until]);
+            let sent = figure(&told, &["abandoned_cart", "send", "abandoned_cart"]);
+            assert_eq!(sent, expected, "{delay} until {until}\n{told}");
+        }
+    }
+}
+
+#[test]
+fn orders_of_the_wholesaler_fold_to_the_cent() {
+    let Some(events) = data("uci_orders_a.jsonl.gz") else {
+        return;
+    };
+    let scratch = Scratch::new("uci");
+    let (_, told) = replay(&configuration(&scratch, "GBP", "4h"), &events, &[]);
+    assert_eq!(
+        figure(&told, &["folded", "order_completed"]),
+        9_051,
+        "{told}"
+    );
+    assert_eq!(
+        figure(&told, &["folded", "order_refunded"]),
+        1_828,
+        "{told}"
+    );
+    assert!(
+        told.contains("4487194.57 GBP") && told.contains("391331.06 GBP"),
+        "{told}"
+    );
+    let unattributed = figure(&told, &["unattributed", "order_completed"])
+        + figure(&told, &["unattributed", "order_refunded"]);
+    assert_eq!(unattributed, 1_178, "{told}");
+    assert_eq!(figure(&told, &["dead", "letters"]), 0, "{told}");
+}
+
+/// Customer n leaves a cart at minute n; every third buys ten minutes later; every fifth cart event comes twice; two lines are dirt.
+fn log(customers: u32) -> String {
+    let mut events: Vec<(u32, String)> = Vec::new();
+    let time = |minute: u32| format!("2026-03-01T{:02}:{:02}:00Z", minute / 60, minute % 60);
+    for n in 0..customers {
+        let add = |kind: &str, id: &str, minute: u32, properties: &str| {
+            (
+                minute,
+                format!(
+                    r#"{{"event_id":"{id}-{n}","type":"{kind}","event_time":"{}","customer_id":"c{n}","source":"web","properties":{properties}}}"#,
+                    time(minute)
+                ),
+            )
+        };
+        events.push(add(
+            "identified",
+            "i",
+            n,
+            &format!(r#"{{"addresses":{{"email":"c{n}@shop.test"}},"consents":{{"email":true}}}}"#),
+        ));
+        let cart = add(
+            "product_added",
+            "a",
+            n,
+            r#"{"product_id":"p","quantity":1,"price":"9.99"}"#,
+        );
+        if n % 5 == 0 {
+            events.push(cart.clone());
+        }
+        events.push(cart);
+        if n % 3 == 0 {
+            events.push(add("order_completed", "o", n + 10, r#"{"order_id":"x","total":"9.99","products":[{"product_id":"p","quantity":1,"price":"9.99"}]}"#));
+        }
+    }
+    events.sort_by_key(|(minute, _)| *minute);
+    let mut text = String::from("no event at all\n");
+    for (_, line) in events {
+        writeln!(text, "{line}").unwrap();
+    }
+    text.push_str(r#"{"event_id":"n","type":"order_completed","event_time":"2026-03-01T10:00:00Z","properties":{"total":"5.00"}}"#);
+    text
+}
+
+#[test]
+fn a_log_made_here_gives_the_figures_that_can_be_counted_by_hand() {
+    let scratch = Scratch::new("made");
+    let config = configuration(&scratch, "EUR", "30m");
+    let events = scratch.write("events.jsonl", &log(300));
+    let letters = scratch.0.join("letters.jsonl");
+    let profiles = scratch.0.join("profiles.jsonl");
+    let more = [
+        "--until",
+        "2026-03-02T00:00:00Z",
+        "--decisions",
+        "-",
+        "--dead-letters",
+        letters.to_str().unwrap(),
+        "--profiles",
+        profiles.to_str().unwrap(),
+    ];
+    let (decisions, told) = replay(&config, &events, &more);
+    assert_eq!(
+        figure(&told, &["abandoned_cart", "send", "abandoned_cart"]),
+        200,
+        "{told}"
+    );
+    assert_eq!(figure(&told, &["folded", "order_completed"]), 100, "{told}");
+    assert!(told.contains("999.00 EUR"), "{told}");
+    assert_eq!(figure(&told, &["duplicates"]), 60, "{told}");
+    assert_eq!(
+        figure(&told, &["unattributed", "order_completed"]),
+        1,
+        "{told}"
+    );
+    assert_eq!(
+        figure(&told, &["dead", "letters", "malformed"]),
+        1,
+        "{told}"
+    );
+    assert_eq!(decisions.matches(r#""verdict":"send""#).count(), 200);
+    assert_eq!(std::fs::read_to_string(letters).unwrap().lines().count(), 1);
+    let profiles: Vec<String> = std::fs::read_to_string(profiles)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(profiles.len(), 300);
+
+    // The number of partitions changes clocks and places, not what is decided, once the clock has run on everywhere.
+    let ids = |text: &str| {
+        let mut ids: Vec<String> = text
+            .lines()
+            .filter_map(|line| {
+                Some(
+                    line.split_once(r#""decision_id":""#)?
+                        .1
+                        .get(..32)?
+                        .to_owned(),
+                )
+            })
+            .collect();
+        ids.sort();
+        ids
+    };
+    let (other, _) = replay(
+        &config,
+        &events,
+        &[
+            "--until",
+            "2026-03-02T00:00:00Z",
+            "--decisions",
+            "-",
+            "--partitions",
+            "3",
+        ],
+    );
+    assert_eq!(ids(&other), ids(&decisions));
+}
