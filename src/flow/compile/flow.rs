@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{LONGEST, MAX_EXITS, Surroundings, steps, word};
-use crate::decision::Reason;
+use super::{LONGEST, Surroundings, exits, steps, word};
 use crate::event::EventType;
 use crate::flow::condition::Setting;
 use crate::flow::problem::{At, Place, Problems};
-use crate::flow::spec::{ExitSpec, FlowSpec, OfferSpec, ReenterSpec};
-use crate::flow::{
-    Class, Condition, Enter, Exit, Flow, InstanceKey, OfferTemplate, Reenter, Relevance,
-};
+use crate::flow::spec::{FlowSpec, OfferSpec, ReenterSpec};
+use crate::flow::{Class, Condition, Enter, Flow, InstanceKey, OfferTemplate, Reenter};
 use crate::value::Span;
 
 /// Between the extremes of what is written for flows.
@@ -49,7 +46,7 @@ pub(super) fn compile(
     let instance = check.instance(spec.instance.as_ref());
     let enter = check.enter(spec, instance);
     let after = check.span_or("after", spec.after.as_ref(), Span::ZERO, LONGEST);
-    let exits = check.exits(&spec.exit);
+    let exits = exits::compile(&spec.exit, &mut check);
     let reenter = check.reenter(spec.reenter.as_ref());
     let expires = check.span_or("expires", spec.expires.as_ref(), DEFAULT_EXPIRES, LONGEST);
     let max_age = check.span_or("max_age", spec.max_age.as_ref(), DEFAULT_MAX_AGE, LONGEST);
@@ -215,7 +212,7 @@ impl Check<'_, '_> {
         }
     }
 
-    fn events(&mut self, written: &[At<String>]) -> Option<Vec<EventType>> {
+    pub(super) fn events(&mut self, written: &[At<String>]) -> Option<Vec<EventType>> {
         let names = || EventType::ALL.iter().map(|event| event.name());
         let mut events = Vec::with_capacity(written.len());
         let mut whole = true;
@@ -297,70 +294,6 @@ impl Check<'_, '_> {
         let events = events?;
         let when = self.condition(spec.enter.when.as_ref(), Some(&events))?;
         whole.then_some(Enter { events, when })
-    }
-
-    fn exits(&mut self, written: &[ExitSpec]) -> Option<Vec<Exit>> {
-        if written.len() > MAX_EXITS {
-            let place = written
-                .iter()
-                .find_map(|exit| exit.events.first())
-                .map_or_else(Place::default, |event| event.place);
-            return self.bad(
-                place,
-                format!("{} exit rules are more than {MAX_EXITS}", written.len()),
-                "",
-            );
-        }
-        let exits: Vec<_> = written.iter().map(|exit| self.exit(exit)).collect();
-        exits.into_iter().collect()
-    }
-
-    fn exit(&mut self, written: &ExitSpec) -> Option<Exit> {
-        let events = self.events(&written.events);
-        let relevant = match &written.relevant {
-            None => Some(None),
-            Some(relevant) => word(
-                "relevance",
-                relevant,
-                relevance,
-                ["cart", "product", "category", "any"],
-                self.problems,
-            )
-            .map(Some),
-        };
-        let reason = match &written.reason {
-            None if written.relevant.is_some() => Some(Reason::PurchasedRelevant),
-            None => Some(Reason::ExitEvent),
-            Some(reason) => word(
-                "reason",
-                reason,
-                Reason::parse,
-                Reason::ALL.iter().map(|reason| reason.name()),
-                self.problems,
-            ),
-        };
-        let events = events?;
-        let when = self.condition(written.when.as_ref(), Some(&events));
-        if let Some(relevant) = &written.relevant {
-            for event in &events {
-                if !matches!(event, EventType::OrderCompleted | EventType::OrderUpdated) {
-                    self.bad::<()>(
-                        relevant.place,
-                        format!(
-                            "`relevant` asks what was bought, and `{}` is no purchase",
-                            event.name()
-                        ),
-                        "give that event an exit rule of its own",
-                    );
-                }
-            }
-        }
-        Some(Exit {
-            events,
-            when: when?,
-            relevant: relevant?,
-            reason: reason?,
-        })
     }
 
     fn reenter(&mut self, written: Option<&ReenterSpec>) -> Option<Reenter> {
@@ -501,16 +434,6 @@ const fn carries(event: EventType, key: InstanceKey) -> bool {
                 | EventType::ProductReviewed
         ),
     }
-}
-
-fn relevance(name: &str) -> Option<Relevance> {
-    Some(match name {
-        "cart" => Relevance::Cart,
-        "product" => Relevance::Product,
-        "category" => Relevance::Category,
-        "any" => Relevance::Any,
-        _ => return None,
-    })
 }
 
 /// `5%`, `2.5%`, `0.25%` in hundredths of a percent.

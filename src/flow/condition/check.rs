@@ -4,7 +4,7 @@ use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, opera
 
 use super::fields::{Field, Type};
 use super::plan::{Arithmetic, Comparison, Plan, Search};
-use super::source::{Source, decimal};
+use super::source::{Source, decimal, path};
 use super::{Fault, MAX_DEPTH, MAX_LIST, Setting};
 use crate::flow::problem::did_you_mean;
 
@@ -205,9 +205,9 @@ impl Checker<'_> {
             (operators::IN, [value, list]) => self.among(value, list, depth),
             ("size", [part]) => self.length(part, depth),
             (name, [left, right]) => {
-                if let Some(how) = comparison(name) {
+                if let Some(how) = Comparison::of_operator(name) {
                     self.comparison(how, left, right, depth)
-                } else if let Some((how, sign)) = arithmetic(name) {
+                } else if let Some((how, sign)) = Arithmetic::of_operator(name) {
                     self.arithmetic(how, sign, left, right, depth)
                 } else {
                     self.unknown_function(node, name)
@@ -469,47 +469,6 @@ fn fields_below(root: &str) -> String {
     } else {
         format!("its fields: {}", fields.join(", "))
     }
-}
-
-/// `a.b.c` when the expression is nothing but a name.
-fn path(node: &IdedExpr) -> Option<String> {
-    match &node.expr {
-        Expr::Ident(name) => Some(name.clone()),
-        Expr::Select(select) if !select.test => {
-            Some(format!("{}.{}", path(&select.operand)?, select.field))
-        }
-        Expr::Select(_)
-        | Expr::Unspecified
-        | Expr::Call(_)
-        | Expr::Comprehension(_)
-        | Expr::List(_)
-        | Expr::Literal(_)
-        | Expr::Map(_)
-        | Expr::Struct(_) => None,
-    }
-}
-
-fn comparison(name: &str) -> Option<Comparison> {
-    Some(match name {
-        operators::EQUALS => Comparison::Equal,
-        operators::NOT_EQUALS => Comparison::NotEqual,
-        operators::LESS => Comparison::Less,
-        operators::LESS_EQUALS => Comparison::AtMost,
-        operators::GREATER => Comparison::Greater,
-        operators::GREATER_EQUALS => Comparison::AtLeast,
-        _ => return None,
-    })
-}
-
-fn arithmetic(name: &str) -> Option<(Arithmetic, &'static str)> {
-    Some(match name {
-        operators::ADD => (Arithmetic::Add, "`+`"),
-        operators::SUBSTRACT => (Arithmetic::Subtract, "`-`"),
-        operators::MULTIPLY => (Arithmetic::Multiply, "`*`"),
-        operators::DIVIDE => (Arithmetic::Divide, "`/`"),
-        operators::MODULO => (Arithmetic::Remainder, "`%`"),
-        _ => return None,
-    })
 }
 
 /// May the two be compared? Traits may always; true and false only for equality.

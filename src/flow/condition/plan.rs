@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use cel::common::ast::operators;
+
 use super::Scope;
 use super::fields::{self, Field};
 
@@ -59,6 +61,35 @@ pub(super) enum Search {
     StartsWith,
     EndsWith,
     Contains,
+}
+
+impl Comparison {
+    /// Reads the parser's name of an operator.
+    pub(super) fn of_operator(name: &str) -> Option<Self> {
+        Some(match name {
+            operators::EQUALS => Self::Equal,
+            operators::NOT_EQUALS => Self::NotEqual,
+            operators::LESS => Self::Less,
+            operators::LESS_EQUALS => Self::AtMost,
+            operators::GREATER => Self::Greater,
+            operators::GREATER_EQUALS => Self::AtLeast,
+            _ => return None,
+        })
+    }
+}
+
+impl Arithmetic {
+    /// Reads the parser's name of an operator; gives the sign for messages too.
+    pub(super) fn of_operator(name: &str) -> Option<(Self, &'static str)> {
+        Some(match name {
+            operators::ADD => (Self::Add, "`+`"),
+            operators::SUBSTRACT => (Self::Subtract, "`-`"),
+            operators::MULTIPLY => (Self::Multiply, "`*`"),
+            operators::DIVIDE => (Self::Divide, "`/`"),
+            operators::MODULO => (Self::Remainder, "`%`"),
+            _ => return None,
+        })
+    }
 }
 
 /// A checked expression.

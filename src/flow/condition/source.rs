@@ -178,3 +178,21 @@ pub(super) fn decimal(number: f64) -> Option<i128> {
     let millionths = whole * MILLION + fraction;
     Some(if negative { -millionths } else { millionths })
 }
+
+/// `a.b.c` when the expression is nothing but a name.
+pub(super) fn path(node: &IdedExpr) -> Option<String> {
+    match &node.expr {
+        Expr::Ident(name) => Some(name.clone()),
+        Expr::Select(select) if !select.test => {
+            Some(format!("{}.{}", path(&select.operand)?, select.field))
+        }
+        Expr::Select(_)
+        | Expr::Unspecified
+        | Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => None,
+    }
+}
