@@ -38,9 +38,19 @@ fn script(command: &str) -> std::process::Output {
         .unwrap_or_else(|_| format!("{}/.cache/tidegate", std::env::var("HOME").unwrap()));
     Command::new(format!("{root}/deploy/local/kafka"))
         .arg(command)
-        .env("TIDEGATE_KAFKA_DIR", format!("{cache}/kafka/bus"))
+        .env(
+            "TIDEGATE_KAFKA_DIR",
+            format!("{cache}/kafka/bus-{}", std::process::id()),
+        )
+        .env("TIDEGATE_KAFKA_PORT", free_port())
         .output()
         .unwrap()
+}
+
+/// A port that nobody listens on, and not the one of a developer's broker.
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port().to_string()
 }
 
 impl Broker {
@@ -75,7 +85,7 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         if self.started {
-            script("down");
+            script("reset");
         }
     }
 }

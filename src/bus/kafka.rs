@@ -226,7 +226,9 @@ impl Bus for KafkaBus {
 
     fn progress(&mut self, each: &mut dyn FnMut(Progress)) {
         let now = self.clock.elapsed();
-        for (input, partition, delivered) in self.member.delivered() {
+        let watcher = &self.watcher;
+        let end = |input, partition| watcher.end(input, partition).map(|known| known.end);
+        for (input, partition, delivered) in self.member.delivered(end) {
             if let Some(known) = self.watcher.end(input, partition) {
                 each(Progress {
                     input,

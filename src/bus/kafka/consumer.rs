@@ -32,6 +32,11 @@ use crate::value::Timestamp;
 
 /// The bound of calls that wait for a broker's answer.
 const ANSWER: Duration = Duration::from_secs(1);
+/// The bound of one question for committed offsets. While a dead peer's transaction is open on them there is no answer, for up to
+/// ten seconds, and the tasks that run already must go on meanwhile.
+const STABLE: Duration = Duration::from_millis(100);
+/// After so long without an answer it is the broker that is slow, and gets more time.
+const SLOW: Duration = Duration::from_secs(15);
 /// The bound of local calls that wait for librdkafka's main thread.
 const LOCAL: Duration = Duration::from_secs(2);
 /// The bound of saying goodbye.
@@ -131,6 +136,8 @@ pub(super) struct Member {
     held: BTreeMap<(InputId, i32), Held>,
     /// A rebalance that was handed out and not answered yet: true for an assignment.
     unanswered: Option<bool>,
+    /// Since when the question for committed offsets has no answer.
+    unanswered_since: Option<Duration>,
     /// The last poll found nothing, so markers may have moved positions that no record told of.
     drained: bool,
 }
@@ -157,6 +164,7 @@ impl Member {
             clock,
             held: BTreeMap::new(),
             unanswered: None,
+            unanswered_since: None,
             drained: false,
         })
     }
@@ -338,8 +346,21 @@ impl Member {
     }
 
     pub(super) fn committed(
+        &mut self,
+        partitions: &[i32],
+    ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure> {
+        let now = self.clock.elapsed();
+        let since = *self.unanswered_since.get_or_insert(now);
+        let slow = now.saturating_sub(since) > SLOW;
+        let offsets = self.ask_committed(partitions, if slow { ANSWER } else { STABLE })?;
+        self.unanswered_since = None;
+        Ok(offsets)
+    }
+
+    fn ask_committed(
         &self,
         partitions: &[i32],
+        within: Duration,
     ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure> {
         let asked = self.inputs_of(partitions);
         let mut list = TopicPartitionList::new();
@@ -349,7 +370,7 @@ impl Member {
         let attempted = || format!("committed offsets of group {}", self.settings.app);
         let answer = self
             .consumer()?
-            .committed_offsets(list, ANSWER)
+            .committed_offsets(list, within)
             .map_err(|error| failure(Call::Ask, attempted(), &error))?;
         let mut offsets = Vec::with_capacity(asked.len());
         for (input, topic, partition) in asked {
@@ -457,12 +478,19 @@ impl Member {
         Ok(())
     }
 
-    /// Every input partition held, with how far it was delivered (`None` before its first position).
-    pub(super) fn delivered(&mut self) -> Vec<(InputId, i32, NextOffset)> {
-        if self.drained {
-            self.drained = false;
+    /// Every input partition held, with how far it was delivered (none before its first position). `end` tells where a partition
+    /// ends, as far as known: only when one seems to lag behind that are markers looked for.
+    pub(super) fn delivered(
+        &mut self,
+        end: impl Fn(InputId, i32) -> Option<NextOffset>,
+    ) -> Vec<(InputId, i32, NextOffset)> {
+        let lags = |((input, partition), held): (&(InputId, i32), &Held)| {
+            held.delivered < end(*input, *partition)
+        };
+        if self.drained && self.held.iter().any(lags) {
             self.move_over_markers();
         }
+        self.drained = false;
         self.held
             .iter()
             .filter_map(|((input, partition), held)| {

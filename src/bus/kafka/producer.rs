@@ -365,6 +365,14 @@ impl Transactional {
     }
 
     pub(super) fn abort(&mut self) -> Result<(), Failure> {
+        if self.suspect {
+            // Its commit may have taken place, or a request of it may still be on its way: only the broker can end it now.
+            return Err(Failure::new(
+                self.attempted("abort_transaction"),
+                "outcome unknown",
+                Remedy::Remake,
+            ));
+        }
         // rdkafka does not poll inside `abort_transaction`, which waits for reports: serve them first.
         if !self.empty()? {
             self.suspect = true;
