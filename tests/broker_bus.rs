@@ -1,8 +1,8 @@
 //! The Kafka bus against a real broker: the one of `TIDEGATE_BOOTSTRAP`, or one that is started for these tests and stopped after them.
 #![cfg(feature = "kafka")]
 #![expect(
-    clippy::print_stdout,
-    reason = "a child tells its parent on standard output how far it is"
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected stops there"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,16 +32,18 @@ struct Broker {
 
 static BROKER: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
 
-fn script(command: &str) -> std::process::Output {
-    let root = env!("CARGO_MANIFEST_DIR");
+/// Where the broker of this process lives.
+fn directory() -> String {
     let cache = std::env::var("TIDEGATE_CACHE")
         .unwrap_or_else(|_| format!("{}/.cache/tidegate", std::env::var("HOME").unwrap()));
+    format!("{cache}/kafka/bus-{}", std::process::id())
+}
+
+fn script(command: &str) -> std::process::Output {
+    let root = env!("CARGO_MANIFEST_DIR");
     Command::new(format!("{root}/deploy/local/kafka"))
         .arg(command)
-        .env(
-            "TIDEGATE_KAFKA_DIR",
-            format!("{cache}/kafka/bus-{}", std::process::id()),
-        )
+        .env("TIDEGATE_KAFKA_DIR", directory())
         .env("TIDEGATE_KAFKA_PORT", free_port())
         .output()
         .unwrap()
@@ -86,6 +88,7 @@ impl Drop for Broker {
     fn drop(&mut self) {
         if self.started {
             script("reset");
+            std::fs::remove_dir_all(directory()).ok();
         }
     }
 }
@@ -249,23 +252,33 @@ impl Member {
         }
     }
 
+    /// The committed offsets; there is no answer while a transaction's markers are on their way.
+    fn committed(&mut self, partitions: &[i32]) -> Vec<(InputId, i32, Option<NextOffset>)> {
+        loop {
+            match self.bus.committed(partitions) {
+                Ok(committed) => return committed,
+                Err(failed) => assert_eq!(failed.remedy, Remedy::Retry, "{failed}"),
+            }
+        }
+    }
+
+    /// The end of a changelog partition, once it is at `high`: markers are written after `commit` and `abort` have returned.
+    fn changelog_at(&mut self, shop: &Shop, partition: i32, high: i64) -> NextOffset {
+        let high = NextOffset::at(high);
+        let bus = &mut self.bus;
+        shop.until("the marker is there", || {
+            let found = bus.changelog_watermarks(partition).unwrap();
+            (found.high == high).then_some(high)
+        })
+    }
+
     /// Reads on from the committed positions.
     fn rewind(&mut self, partitions: &[i32]) {
         if partitions.is_empty() {
             return;
         }
-        let committed = loop {
-            match self.bus.committed(partitions) {
-                Ok(committed) => break committed,
-                Err(Failure {
-                    remedy: Remedy::Retry,
-                    ..
-                }) => {}
-                Err(other) => panic!("{other}"),
-            }
-        };
         let mut positions = Vec::new();
-        for (input, partition, next) in committed {
+        for (input, partition, next) in self.committed(partitions) {
             let next = next.unwrap_or(NextOffset::START);
             self.next.insert((input, partition), next);
             positions.push(Position {
@@ -382,7 +395,7 @@ fn transactions_in_turn_carry_offsets_and_changelog_over_markers() {
         assert!(!member.bus.suspect(turn));
         turn = turn.next();
     }
-    let committed = member.bus.committed(&[0, 1, 2, 3]).unwrap();
+    let committed = member.committed(&[0, 1, 2, 3]);
     let sent: Vec<_> = member
         .positions()
         .iter()
@@ -394,12 +407,11 @@ fn transactions_in_turn_carry_offsets_and_changelog_over_markers() {
     member.stage(&shop, turn, 7);
     member.bus.abort(turn).unwrap();
     for partition in 0..PARTITIONS {
-        let watermarks = member.bus.changelog_watermarks(partition).unwrap();
-        let records = member.changelog(&shop, partition, watermarks.high);
+        // Ten times six records, six markers; seven aborted ones and theirs.
+        let target = member.changelog_at(&shop, partition, 60 + 6 + 7 + 1);
+        let records = member.changelog(&shop, partition, target);
         assert_eq!(records.len(), 60, "partition {partition}");
         assert_eq!(records.last().unwrap().offset, highest[&partition]);
-        // Ten times six records, six markers; seven aborted ones and theirs.
-        assert_eq!(watermarks.high, NextOffset::at(60 + 6 + 7 + 1));
     }
     // And the aborted batch is done again by the same producer.
     member.stage(&shop, turn, 1);
@@ -416,9 +428,9 @@ fn the_high_watermark_counts_an_open_transaction_that_readers_do_not_see() {
     });
     member.stage(&shop, Turn::A, 3);
     member.commit(Turn::A).unwrap();
+    member.changelog_at(&shop, 2, 3 + 1);
     member.stage(&shop, Turn::B, 5);
-    let open = member.bus.changelog_watermarks(2).unwrap();
-    assert_eq!(open.high, NextOffset::at(3 + 1 + 5));
+    member.changelog_at(&shop, 2, 3 + 1 + 5);
     // A reader gets to the last stable offset, which is before it: not at the end.
     assert_eq!(member.changelog(&shop, 2, NextOffset::at(4)).len(), 3);
     member.bus.open_changelog(2, NextOffset::at(4)).unwrap();
@@ -431,7 +443,7 @@ fn the_high_watermark_counts_an_open_transaction_that_readers_do_not_see() {
             && chunk.position == Some(NextOffset::at(4)))
     );
     member.commit(Turn::B).unwrap();
-    let target = member.bus.changelog_watermarks(2).unwrap().high;
+    let target = member.changelog_at(&shop, 2, 3 + 1 + 5 + 1);
     assert_eq!(member.changelog(&shop, 2, target).len(), 8);
     member.bus.close(Farewell::Restart).unwrap();
 }
