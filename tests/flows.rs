@@ -17,75 +17,18 @@
     reason = "a scenario that cannot be read should stop the test"
 )]
 
+mod shop;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use shop::{Shop, flows, open_policy, shipped};
 use tidegate::decision::{DecisionId, Message, Scope, Verdict, VerdictKind};
-use tidegate::engine::{Input, Plan, step};
-use tidegate::event::{DecodeContext, DecodeRules, EventType, Origin, json};
-use tidegate::flow::compile::{FlowFile, Surroundings, compile};
-use tidegate::flow::{Class, FlowSet};
-use tidegate::policy::{
-    Cap, CapScope, Channel, ChannelMode, MinuteOfDay, Policy, QuietHours, Window,
-};
-use tidegate::profile::{Profile, SectionId};
-use tidegate::value::{ProfileKey, Span, Timestamp};
-
-const SHIPPED: [(&str, &str); 3] = [
-    (
-        "abandoned_cart.yaml",
-        include_str!("../deploy/flows/abandoned_cart.yaml"),
-    ),
-    ("welcome.yaml", include_str!("../deploy/flows/welcome.yaml")),
-    (
-        "post_purchase.yaml",
-        include_str!("../deploy/flows/post_purchase.yaml"),
-    ),
-];
-
-fn channel(name: &str) -> (Arc<str>, Channel) {
-    let name: Arc<str> = name.into();
-    let channel = Channel {
-        name: Arc::clone(&name),
-        topic: Arc::clone(&name),
-        mode: ChannelMode::Active,
-        quiet_hours: None,
-        needs_address: true,
-        expose_address: false,
-        expose: Vec::new(),
-        reports: vec![
-            EventType::Sent,
-            EventType::Delivered,
-            EventType::Opened,
-            EventType::Clicked,
-        ],
-    };
-    (name, channel)
-}
-
-/// A policy in which nothing stands in the way.
-fn open_policy() -> Policy {
-    Policy {
-        channels: ["email", "push", "sms"].into_iter().map(channel).collect(),
-        caps: Vec::new(),
-        min_gap: Span::ZERO,
-        same_message: Span::ZERO,
-        control_group: 0,
-        control_salt: "salt".to_owned(),
-        purchase_cooloff: Span::ZERO,
-        cooloff_exempt: Vec::new(),
-        bought_product: Span::ZERO,
-        soft_opt_in: false,
-        time_zone: "UTC".to_owned(),
-        dedup: Span::from_hours(24),
-        soft_bounce_limit: 3,
-        service_per_hour: 5,
-        address_key: [7; 32],
-        currency_digits: 2,
-        currency: "EUR".to_owned(),
-    }
-}
+use tidegate::engine::Plan;
+use tidegate::flow::Class;
+use tidegate::policy::{Cap, CapScope, ChannelMode, MinuteOfDay, Policy, QuietHours, Window};
+use tidegate::value::{Span, Timestamp};
 
 fn minute(text: &str) -> MinuteOfDay {
     let (hours, minutes) = text.split_once(':').unwrap();
@@ -147,125 +90,6 @@ fn set(policy: &mut Policy, name: &str, value: &str) {
             });
         }
         other => panic!("unknown policy {other}"),
-    }
-}
-
-fn flows(files: &[(String, String)], policy: &Policy) -> FlowSet {
-    let files: Vec<FlowFile<'_>> = files
-        .iter()
-        .map(|(name, text)| FlowFile { name, text })
-        .collect();
-    compile(&files, &Surroundings::of(policy)).unwrap_or_else(|problems| {
-        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        panic!("{}", all.join("\n"))
-    })
-}
-
-/// A shop of one partition: profiles, their timers, and what was decided.
-struct Shop {
-    plan: Plan,
-    rules: DecodeRules,
-    profiles: BTreeMap<ProfileKey, Profile>,
-    stored: BTreeMap<ProfileKey, BTreeMap<(SectionId, u8), Vec<u8>>>,
-    clock: Timestamp,
-    offset: i64,
-    verdicts: Vec<Verdict>,
-}
-
-impl Shop {
-    fn new(plan: Plan) -> Self {
-        Self {
-            rules: DecodeRules::of_shop(&plan.policy.currency),
-            plan,
-            profiles: BTreeMap::new(),
-            stored: BTreeMap::new(),
-            clock: Timestamp::ZERO,
-            offset: 0,
-            verdicts: Vec::new(),
-        }
-    }
-
-    /// Fires what is due up to `until`, in due order.
-    fn run_to(&mut self, until: Timestamp) {
-        loop {
-            let next = self
-                .profiles
-                .iter()
-                .filter_map(|(key, profile)| Some((profile.next_due()?, key.clone())))
-                .min();
-            let Some((due, key)) = next.filter(|(due, _)| *due <= until) else {
-                break;
-            };
-            self.clock = self.clock.max(due);
-            let profile = self.profiles.get_mut(&key).unwrap();
-            step(
-                &self.plan,
-                profile,
-                Input::Timer,
-                self.clock,
-                &mut self.verdicts,
-            );
-            self.after(&key);
-        }
-        self.clock = self.clock.max(until);
-    }
-
-    fn event(&mut self, line: &str, record_time: Option<Timestamp>, history: bool) {
-        let context = DecodeContext {
-            rules: &self.rules,
-            record_timestamp: record_time,
-        };
-        let event =
-            json::decode(line.as_bytes(), &context).unwrap_or_else(|e| panic!("{e}: {line}"));
-        let at = record_time.unwrap_or(event.effective_time);
-        self.run_to(at);
-        let Some(key) = event.profile_key() else {
-            return;
-        };
-        let origin = Origin {
-            topic: "t".into(),
-            partition: 0,
-            offset: self.offset,
-            timestamp: at,
-        };
-        self.offset += 1;
-        let profile = self
-            .profiles
-            .entry(key.clone())
-            .or_insert_with(|| Profile::new(key.clone()));
-        let input = Input::Event {
-            event: &event,
-            origin: &origin,
-            history,
-        };
-        step(&self.plan, profile, input, self.clock, &mut self.verdicts);
-        self.after(&key);
-    }
-
-    /// What must hold after every step: the changes, applied to what is stored, give the same profile back, and its timer is found
-    /// in the stored bytes (TM-2).
-    fn after(&mut self, key: &ProfileKey) {
-        let profile = self.profiles.get_mut(key).unwrap();
-        let stored = self.stored.entry(key.clone()).or_default();
-        profile.take_changes(&mut |section, chunk, value| match value {
-            Some(value) => {
-                stored.insert((section, chunk), value.to_vec());
-            }
-            None => assert!(
-                stored.remove(&(section, chunk)).is_some(),
-                "deleted what was never stored"
-            ),
-        });
-        let mut restored = Profile::new(key.clone());
-        for ((section, chunk), value) in stored.iter() {
-            restored.put_section(*section, *chunk, value).unwrap();
-        }
-        assert!(restored == *profile, "a restored profile differs");
-        let running = stored.get(&(SectionId::Running, 0));
-        assert_eq!(
-            running.and_then(|value| Profile::due_of_stored(value)),
-            profile.next_due()
-        );
     }
 }
 
@@ -373,9 +197,7 @@ fn play(name: &str, lines: &[&str]) -> Vec<String> {
         }
     }
     if files.is_empty() {
-        files = SHIPPED
-            .map(|(name, text)| (name.to_owned(), text.to_owned()))
-            .into();
+        files = shipped();
     }
     let flows = flows(&files, &policy);
     let mut shop = Shop::new(Plan { flows, policy });
@@ -549,4 +371,26 @@ fn real_carts_left_alone_fire_as_counted_by_brute_force() {
         shop.run_to(end.plus(Span::from_days(30)));
         assert_eq!(sends(&shop), later, "{delay} when the clock runs on");
     }
+}
+
+/// Golden bytes: a diff here is a migration.
+#[test]
+fn the_stored_bytes_of_each_section_stay_what_they_are() {
+    let mut policy = open_policy();
+    policy.purchase_cooloff = Span::from_days(3);
+    let flows = flows(&shipped(), &policy);
+    let mut shop = Shop::new(Plan { flows, policy });
+    for line in include_str!("golden/sections.jsonl").lines() {
+        shop.event(line, None, false);
+    }
+    let mut text = String::new();
+    for ((section, chunk), value) in shop.stored.values().flatten() {
+        let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(text, "{section:?} {chunk} {hex}").unwrap();
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sections.hex");
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap());
 }

@@ -159,7 +159,7 @@ impl Turn<'_> {
             return;
         };
         if step_of(flow, instance.step + 1).is_none() {
-            self.profile.running.instances.remove(index);
+            self.finish(index);
             return;
         }
         instance.step += 1;
@@ -214,12 +214,36 @@ impl Turn<'_> {
         };
         let has_more = step_of(flow, instance.step + 1).is_some();
         if !has_more || self.is_done(instance, flow) {
-            self.profile.running.instances.remove(index);
+            self.finish(index);
         } else if self.now >= instance.expires_at {
             self.expire(index, flow);
         } else {
             self.next_step(index, flow);
             self.pass_gate(index, flow);
+        }
+    }
+
+    /// An instance has said all it had to say. While something of it is still unsent it stays, so that a purchase finds what to retract.
+    pub(super) fn finish(&mut self, index: usize) {
+        let now = self.now;
+        let Some(instance) = self.profile.running.instances.get(index) else {
+            return;
+        };
+        let unsent = instance
+            .handed
+            .iter()
+            .filter_map(|handed| self.profile.contacts.get(handed.decision))
+            .filter(|contact| contact.is_pending() && contact.send_by > now)
+            .map(|contact| contact.send_by)
+            .max();
+        match (unsent, self.profile.running.instances.get_mut(index)) {
+            (Some(until), Some(instance)) => {
+                instance.phase = Phase::Handed;
+                instance.due = until;
+            }
+            (None, _) | (_, None) => {
+                self.profile.running.instances.remove(index);
+            }
         }
     }
 

@@ -46,8 +46,7 @@ impl Turn<'_> {
     pub(super) fn pass_gate(&mut self, index: usize, flow: &Flow) {
         while let Some(instance) = self.profile.running.instances.get(index).cloned() {
             let Some(step) = step_of(flow, instance.step) else {
-                self.profile.running.instances.remove(index);
-                return;
+                return self.finish(index);
             };
             let cart = instance.cart_id.as_deref();
             if !self.holds(flow.enter.when.as_ref(), None, cart) {

@@ -23,7 +23,12 @@ impl Turn<'_> {
         let pending = PendingRequest {
             request_id: request.request_id.clone(),
             campaign: request.campaign.clone(),
-            channels: request.channels.clone(),
+            channels: request
+                .channels
+                .iter()
+                .take(limits::REQUEST_CHANNELS)
+                .cloned()
+                .collect(),
             template: request.template.clone(),
             class: request.class,
             list: request.list.clone(),

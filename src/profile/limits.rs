@@ -53,6 +53,8 @@ pub const INSTANCES: usize = 20;
 pub const ABOUT: usize = 3;
 /// Pending `send_requested`; the next one is refused.
 pub const REQUESTS: usize = 6;
+/// Channels that one request may prefer.
+pub const REQUEST_CHANNELS: usize = 8;
 /// Longest context of a request that is handed through; a longer one is left out.
 pub const REQUEST_CONTEXT: usize = 4_096;
 /// Contacts remembered: four marketing contacts a week for 60 days, twice over.
@@ -84,4 +86,277 @@ pub(super) fn clip(text: &str, limit: usize) -> String {
 #[must_use]
 pub(super) fn clip_text(text: Option<&String>) -> Option<String> {
     text.map(|text| clip(text, TEXT_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{DecisionId, Reason, Scope};
+    use crate::event::{Consent, EventType, Identity, Order, Product, Trait};
+    use crate::flow::Class;
+    use crate::profile::carts::CartChange;
+    use crate::profile::contacts::Contact;
+    use crate::profile::reach::{ConsentEntry, ConsentSource};
+    use crate::profile::running::{
+        About, Armed, Birth, HandedStep, Instance, PendingRequest, Phase,
+    };
+    use crate::profile::{Block, BlockOn, Profile};
+    use crate::value::{Money, ProfileKey, Timestamp};
+
+    /// The longest id that the decoder lets pass, told apart by `n`.
+    fn id(n: usize) -> String {
+        format!("{n:0>ID_BYTES$}")
+    }
+
+    fn time(n: usize) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + i64::try_from(n).unwrap())
+    }
+
+    fn product(n: usize) -> Product {
+        Product {
+            product_id: id(n),
+            sku: Some(id(n)),
+            group_id: Some(id(n)),
+            name: Some(id(n)),
+            category: Some(id(n)),
+            brand: Some(id(n)),
+            quantity: u32::MAX,
+            price: Some(Money::from_minor(i64::MAX)),
+            line_id: Some(id(n)),
+        }
+    }
+
+    fn armed() -> Armed {
+        Armed {
+            topic: "t".repeat(249),
+            partition: i32::MAX,
+            offset: i64::MAX,
+            timestamp: time(0),
+            event_id: id(0),
+        }
+    }
+
+    fn birth() -> Birth {
+        Birth {
+            profile: format!("c:{}", id(0)),
+            source: id(0),
+            kind: id(0).chars().take(24).collect(),
+            event_id: id(0),
+        }
+    }
+
+    fn contact(n: usize) -> Contact {
+        Contact {
+            id: DecisionId::of(&[&n.to_be_bytes()]),
+            flow: Some("f".repeat(64)),
+            flow_version: Some("0".repeat(16)),
+            instance: id(n),
+            step: 16,
+            steps: 16,
+            channel: "c".repeat(64),
+            class: Class::Marketing,
+            template: "t".repeat(128),
+            list: Some("l".repeat(128)),
+            offer: Some(id(n) + "offer"),
+            discount: true,
+            priority: u32::MAX,
+            handed_at: time(n),
+            expires_at: time(n),
+            observed: true,
+            freed: true,
+            recalled: true,
+            accepted_at: Some(time(n)),
+            sent_at: Some(time(n)),
+            delivered_at: Some(time(n)),
+            opened_at: Some(time(n)),
+            clicked_at: Some(time(n)),
+            failed_at: Some(time(n)),
+            route: format!("c:{}", id(0)),
+            send_by: time(n),
+        }
+    }
+
+    fn instance(n: usize) -> Instance {
+        Instance {
+            flow: "f".repeat(64),
+            version: "0".repeat(16),
+            key: id(n),
+            birth: birth(),
+            born_at: time(n),
+            touched_at: time(n),
+            expires_at: time(n),
+            phase: Phase::Handed,
+            step: 15,
+            attempt: u32::MAX,
+            passes: u32::MAX,
+            due: time(n),
+            armed: armed(),
+            handed: (0..STEPS)
+                .map(|step| HandedStep {
+                    step: u32::try_from(step).unwrap(),
+                    decision: DecisionId::of(&[]),
+                    at: time(n),
+                })
+                .collect(),
+            about: (0..ABOUT)
+                .map(|n| About {
+                    product_id: id(n),
+                    group_id: Some(id(n)),
+                    category: Some(clip(&id(n), TEXT_BYTES)),
+                })
+                .collect(),
+            order_id: Some(id(n)),
+            cart_id: Some(id(n)),
+        }
+    }
+
+    fn request(n: usize) -> PendingRequest {
+        PendingRequest {
+            request_id: id(n),
+            campaign: id(n),
+            channels: vec![id(n); REQUEST_CHANNELS],
+            template: id(n),
+            class: Class::Marketing,
+            list: Some(id(n)),
+            offer: Some(id(n)),
+            discount: true,
+            expires_at: time(n),
+            context: Some("c".repeat(REQUEST_CONTEXT)),
+            birth: birth(),
+            due: time(n),
+            armed: armed(),
+            passes: u32::MAX,
+        }
+    }
+
+    /// Fills everything that events fill, beyond its limit.
+    fn fold_too_much(profile: &mut Profile) {
+        let now = time(0);
+        let text = Some(id(0));
+        profile.person.learn(
+            &Identity {
+                locale: text.clone(),
+                time_zone: text.clone(),
+                country: text,
+                traits: (0..TRAITS + 9)
+                    .map(|n| (id(n), Trait::Text(id(n))))
+                    .collect(),
+                ..Identity::default()
+            },
+            now,
+        );
+        let addresses = (0..ADDRESSES + 9).map(id).collect();
+        let reachable = Identity {
+            addresses: vec![(id(0), addresses)],
+            ..Identity::default()
+        };
+        profile.reach.learn(&reachable, &id(0), now);
+        for n in 0..CONSENTS + 9 {
+            profile.reach.say(ConsentEntry {
+                channel: Some(id(n)),
+                list: Some(id(n)),
+                state: Consent::Denied,
+                at: now,
+                source: ConsentSource::Changed,
+                system: id(n),
+            });
+        }
+        for n in 0..3_000 {
+            profile
+                .journal
+                .remember(u64::MAX - n, now, Span::from_days(1));
+            profile.journal.view(&product(0), now);
+        }
+        for n in 0..100 {
+            let order = Order {
+                order_id: id(n),
+                cart_id: Some(id(n)),
+                channel: crate::event::SalesChannel::Offline,
+                total: Some(Money::from_minor(1)),
+                discount: Some(Money::from_minor(1)),
+                coupon: Some(id(n)),
+                recurring: true,
+                seller: Some(id(n)),
+                products: (0..ORDER_LINES + 9).map(product).collect(),
+            };
+            profile
+                .orders
+                .place(&order, EventType::OrderCompleted, time(n));
+            profile.carts.close(&order, time(n));
+        }
+        for n in 0..2_000 {
+            let order = Order {
+                order_id: format!("small-{n}"),
+                cart_id: None,
+                channel: crate::event::SalesChannel::Online,
+                total: Some(Money::from_minor(i64::from(u32::MAX))),
+                discount: None,
+                coupon: None,
+                recurring: false,
+                seller: None,
+                products: Vec::new(),
+            };
+            profile
+                .orders
+                .place(&order, EventType::OrderCompleted, time(0));
+        }
+        for n in 0..CARTS + 3 {
+            for line in 0..CART_LINES + 9 {
+                let line = product(1_000 + line);
+                let change = CartChange::Add(&line);
+                profile.carts.change(
+                    &id(1_000 + n),
+                    change,
+                    time(5_000 + n),
+                    &profile.orders,
+                    now,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn all_limits_of_a_profile_together_stay_under_900_kib() {
+        let mut profile = Profile::new(ProfileKey::customer(&id(0)));
+        fold_too_much(&mut profile);
+        profile.running.instances = (0..INSTANCES).map(instance).collect();
+        profile.running.requests = (0..REQUESTS).map(request).collect();
+        for n in 0..200 {
+            profile.contacts.push(contact(n));
+            profile.history.note(&"f".repeat(64), &id(n), time(n));
+            let scopes = (0..SCOPE_BYTES / ID_BYTES)
+                .map(|n| Scope::Product(id(n)))
+                .collect();
+            let on = (0..8).map(|n| BlockOn {
+                channel: format!("{n:0>64}"),
+                decision: DecisionId::of(&[]),
+            });
+            let block = Block {
+                reason: Reason::ProfileErased,
+                on: on.collect(),
+                scopes,
+                from: time(n),
+                until: None,
+                order_id: Some(id(n)),
+                list: Some(id(n)),
+                route: format!("c:{}", id(0)),
+            };
+            profile.push_block(block, time(0));
+        }
+        let mut bytes = std::collections::BTreeMap::new();
+        profile.take_changes(&mut |section, _, value| {
+            *bytes.entry(section).or_insert(0) += value.map_or(0, <[u8]>::len);
+        });
+        let total: usize = bytes.values().sum();
+        assert!(total < 900 * 1_024, "{total} bytes: {bytes:?}");
+        assert!(
+            total > 400 * 1_024,
+            "the test does not fill the profile: {bytes:?}"
+        );
+    }
+
+    #[test]
+    fn no_id_that_the_decoder_lets_pass_is_cut() {
+        assert_eq!(ID_BYTES, crate::event::decode::MAX_ID);
+    }
 }

@@ -423,9 +423,8 @@ impl Orders {
         if !was_counted {
             totals.orders += 1;
             totals.own += u64::from(order.seller.is_none());
-            totals.first_at = Some(totals.first_at.map_or(at, |first| first.min(at)));
-            totals.last_at = totals.last_at.max(Some(at));
         }
+        totals.first_at = Some(totals.first_at.map_or(at, |first| first.min(at)));
         if cancelled {
             let change = after.minus(before);
             totals.cancelled_money = totals.cancelled_money.plus(change);
@@ -436,6 +435,14 @@ impl Orders {
                 record.tell(order, at);
             }
         }
+        // An update may overtake its order: what was placed last is told by the records, not by the times of arrival.
+        let last_at = self
+            .recent()
+            .filter(|order| order.told_at != Timestamp::ZERO)
+            .map(|order| order.placed_at)
+            .max();
+        let totals = self.totals_mut();
+        totals.last_at = last_at.or(totals.last_at);
         match (cancelled, was_counted && (was_completed || !completed)) {
             (true, _) => OrderNews::AlreadyCancelled,
             (false, true) => OrderNews::Update,
