@@ -62,9 +62,9 @@ pub mod task;
 pub mod worker;
 
 pub mod config;
-pub mod plan;
 #[cfg(feature = "kafka")]
 pub mod feed;
+pub mod plan;
 pub mod recording;
 pub mod replay;
 

@@ -29,6 +29,7 @@ mod view;
 pub use activity::Activity;
 pub use blocks::{Block, BlockOn, Blocks};
 pub use carts::{Cart, Carts, Item};
+pub use codec::Each;
 pub use contacts::{Contact, Contacts};
 pub use history::History;
 pub use journal::Journal;

@@ -13,7 +13,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::indexing_slicing,
     reason = "a scenario that cannot be read should stop the test"
 )]
 

@@ -14,6 +14,9 @@ const VERSION: u8 = 1;
 /// Due time of a `Running` without timers.
 const NEVER: i64 = i64::MAX;
 
+/// Takes the changed sections: id, chunk, value (`None`: gone).
+pub type Each<'a> = dyn FnMut(SectionId, u8, Option<&[u8]>) + 'a;
+
 /// Why bytes are no section: what [`SectionError`] adds the place to.
 enum Malformed {
     Version,
@@ -51,7 +54,7 @@ fn take<T: Encode<()> + Default + PartialEq>(
     section: &mut Section<T>,
     id: SectionId,
     bytes: &mut Vec<u8>,
-    each: &mut dyn FnMut(SectionId, u8, Option<&[u8]>),
+    each: &mut Each<'_>,
 ) {
     if !section.take_changed() {
         return;
@@ -143,7 +146,7 @@ impl Profile {
     }
 
     /// Hands out each section that changed since the last call, encoded; `None` where a chunk or section became empty and is to be deleted.
-    pub fn take_changes(&mut self, each: &mut dyn FnMut(SectionId, u8, Option<&[u8]>)) {
+    pub fn take_changes(&mut self, each: &mut Each<'_>) {
         let bytes = &mut Vec::with_capacity(256);
         take(&mut self.person, SectionId::Person, bytes, each);
         take(&mut self.reach, SectionId::Reach, bytes, each);
@@ -177,11 +180,7 @@ impl Profile {
         take(&mut self.history, SectionId::History, bytes, each);
     }
 
-    fn take_running(
-        &mut self,
-        bytes: &mut Vec<u8>,
-        each: &mut dyn FnMut(SectionId, u8, Option<&[u8]>),
-    ) {
+    fn take_running(&mut self, bytes: &mut Vec<u8>, each: &mut Each<'_>) {
         if !self.running.take_changed() {
             return;
         }

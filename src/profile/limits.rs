@@ -66,7 +66,7 @@ pub const BLOCKS: usize = 24;
 /// Scopes of one suppression: a basket, not a wholesale order.
 pub const SCOPES: usize = 64;
 /// Bytes of those scopes: a basket of long ids keeps its first.
-pub const SCOPE_BYTES: usize = 4_096;
+pub const SCOPE_BYTES: usize = 2_048;
 /// Last triggers remembered for re-entry.
 pub const HISTORY: usize = 80;
 /// Steps of a flow that an instance can remember.
