@@ -10,25 +10,26 @@
 //!                       Revoked  ─► (worker commits or aborts) ─► unassign: exactly what is held
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
-use rdkafka::error::KafkaError;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaRespErr;
 
 use super::failure::{Call, failure};
 use super::settings::Settings;
-use crate::bus::{Failure, Farewell, InputId, NextOffset, Polled, Position, Record, Remedy};
+use crate::bus::{Failure, InputId, NextOffset, Polled, Position, Record, Remedy};
 use crate::clock::Clock;
 use crate::value::Timestamp;
+
+mod context;
+mod farewell;
+
+use context::{MemberContext, Rebalance};
 
 /// The bound of calls that wait for a broker's answer.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -39,84 +40,6 @@ const STABLE: Duration = Duration::from_millis(100);
 const SLOW: Duration = Duration::from_secs(15);
 /// The bound of local calls that wait for librdkafka's main thread.
 const LOCAL: Duration = Duration::from_secs(2);
-/// The bound of saying goodbye.
-const GOODBYE: Duration = Duration::from_secs(10);
-
-/// What librdkafka told about the group, in order.
-#[derive(Debug)]
-enum Rebalance {
-    Assigned(Vec<i32>),
-    Revoked { partitions: Vec<i32>, lost: bool },
-}
-
-/// Takes librdkafka's callbacks of the group member.
-pub(super) struct MemberContext {
-    anchor: Arc<str>,
-    told: Mutex<VecDeque<Rebalance>>,
-    /// Nobody is there to answer any more: rebalances are answered on the spot, or closing would wait for ever.
-    closing: AtomicBool,
-}
-
-impl MemberContext {
-    fn next(&self) -> Option<Rebalance> {
-        self.told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-    }
-}
-
-impl ClientContext for MemberContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
-    }
-    fn error(&self, error: KafkaError, _reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, "member");
-    }
-}
-
-impl ConsumerContext for MemberContext {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        kind: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::SeqCst) {
-            // While it closes, librdkafka takes any answer as "give everything up", and revokes what it had assigned before. Only
-            // that is answered: a second answer could meet a group that has ended, and would wait for it for ever.
-            if !assigned && !consumer.closed() {
-                give_up(consumer, &TopicPartitionList::new());
-            }
-            return;
-        }
-        let partitions = list
-            .elements_for_topic(&self.anchor)
-            .iter()
-            .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
-            .collect();
-        let told = if assigned {
-            Rebalance::Assigned(partitions)
-        } else {
-            Rebalance::Revoked {
-                partitions,
-                // Read here: `incremental_unassign` clears it.
-                lost: consumer.assignment_lost(),
-            }
-        };
-        self.told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(told);
-    }
-}
-
-fn give_up(consumer: &BaseConsumer<MemberContext>, list: &TopicPartitionList) {
-    if let Err(error) = consumer.incremental_unassign(list) {
-        tracing::debug!(%error, "giving partitions up while closing");
-    }
-}
 
 /// One input partition that this member holds.
 #[derive(Clone, Copy, Debug)]
@@ -148,11 +71,7 @@ impl Member {
         let Some(anchor) = settings.inputs.first() else {
             return Err(Failure::new("join", "no input topic", Remedy::Fatal));
         };
-        let context = MemberContext {
-            anchor: anchor.clone(),
-            told: Mutex::default(),
-            closing: AtomicBool::new(false),
-        };
+        let context = MemberContext::new(anchor.clone());
         let consumer = BaseConsumer::from_config_and_context(&settings.member(), context)
             .map_err(|error| failure(Call::Connect, "make the group member", &error))?;
         consumer
@@ -550,121 +469,6 @@ impl Member {
     /// Somebody else may own our partitions already.
     pub(super) fn lost(&self) -> bool {
         self.consumer.as_ref().is_none_or(Consumer::assignment_lost)
-    }
-
-    /// Says goodbye and closes, in at most some seconds.
-    pub(super) fn close(&mut self, farewell: Farewell) -> Result<(), Failure> {
-        if self.consumer.is_none() {
-            return Ok(());
-        }
-        let left = match farewell {
-            Farewell::Restart => Ok(()),
-            Farewell::Leave => self.leave(),
-        };
-        let closed = self.shut();
-        left.and(closed)
-    }
-
-    /// A static member does not leave when it closes. It does leave when it unsubscribes, once it has given everything up; closing
-    /// before that would cancel it. The group's own list tells when it is gone.
-    fn leave(&mut self) -> Result<(), Failure> {
-        let deadline = self.clock.elapsed().saturating_add(GOODBYE);
-        self.answer_outstanding();
-        self.consumer()?.unsubscribe();
-        let attempted = format!("leave group {}", self.settings.app);
-        loop {
-            match self.poll(Duration::from_millis(20)) {
-                Ok(Polled::Revoked { .. }) => {
-                    let all: Vec<i32> = self.held.keys().map(|(_, partition)| *partition).collect();
-                    self.unassign(&all)?;
-                }
-                Ok(Polled::Assigned(_)) => self.assign(&[])?,
-                Ok(Polled::Nothing | Polled::Record(_)) => {
-                    if self.held.is_empty() && !self.listed().unwrap_or(true) {
-                        return Ok(());
-                    }
-                }
-                Err(failed) => return Err(failed),
-            }
-            if self.clock.elapsed() >= deadline {
-                return Err(Failure::new(attempted, "no answer", Remedy::Retry));
-            }
-        }
-    }
-
-    /// Does the coordinator still list us? `None` without an answer.
-    fn listed(&self) -> Option<bool> {
-        let consumer = self.consumer.as_ref()?;
-        let groups = consumer
-            .fetch_group_list(Some(&self.settings.app), ANSWER)
-            .ok()?;
-        let client_id = self.settings.client_id();
-        let members = groups.groups().iter().flat_map(|group| group.members());
-        Some(
-            members
-                .into_iter()
-                .any(|member| member.client_id() == client_id),
-        )
-    }
-
-    /// Answers what the worker has not answered and will not any more: takes nothing, gives everything up.
-    fn answer_outstanding(&mut self) {
-        let Some(consumer) = &self.consumer else {
-            return;
-        };
-        let mut outstanding: Vec<bool> = self.unanswered.take().into_iter().collect();
-        // Events that wait in the queue; a bound, because records wait there too.
-        for _ in 0..64 {
-            consumer.poll(Duration::ZERO);
-            while let Some(told) = consumer.context().next() {
-                outstanding.push(matches!(told, Rebalance::Assigned(_)));
-            }
-        }
-        for assigned in outstanding {
-            if assigned {
-                if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
-                    tracing::debug!(%error, "refusing partitions while closing");
-                }
-            } else if let Ok(held) = consumer.assignment() {
-                give_up(consumer, &held);
-            }
-        }
-    }
-
-    /// Closes in a thread of its own, so that a coordinator that does not answer cannot hold the process.
-    fn shut(&mut self) -> Result<(), Failure> {
-        if self.consumer.is_none() {
-            return Ok(());
-        }
-        self.answer_outstanding();
-        self.held.clear();
-        let consumer = self.consumer.take();
-        if let Some(consumer) = &consumer {
-            consumer.context().closing.store(true, Ordering::SeqCst);
-        }
-        let (done, closed) = mpsc::channel();
-        let closer = thread::Builder::new()
-            .name("farewell".into())
-            .spawn(move || {
-                drop(consumer);
-                // Nobody listens any more when it took too long.
-                done.send(()).ok();
-            });
-        let attempted = || format!("close the member of group {}", self.settings.app);
-        if closer.is_err() {
-            return Err(Failure::new(attempted(), "no thread", Remedy::Retry));
-        }
-        closed
-            .recv_timeout(GOODBYE)
-            .map_err(|_| Failure::new(attempted(), "no answer", Remedy::Retry))
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        if let Err(failed) = self.shut() {
-            tracing::warn!(%failed, "closing the group member");
-        }
     }
 }
 
