@@ -44,6 +44,9 @@ use crate::{bus, http};
 /// A poll loop that has not turned for that long is stuck. Longer than any bounded call of the bus.
 const STUCK_AFTER: Span = Span::from_secs(60);
 
+/// Signals that follow the first one that fast are the same wish.
+const SAME_WISH: Duration = Duration::from_millis(500);
+
 /// A decoded profile takes about that many bytes, at least.
 const LEAST_PROFILE: usize = 512;
 
@@ -243,10 +246,18 @@ fn wait(
         tracing::info!(leave = how == LEAVE, "stopping");
         command.store(how, Ordering::Release);
         let all_ended = async { while ended.recv().await.is_some() {} };
+        let second = async {
+            // One wish often arrives twice: from the terminal to the group, and from whoever started us.
+            tokio::time::sleep(SAME_WISH).await;
+            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            Ok::<(), std::io::Error>(())
+        };
         tokio::select! {
             () = all_ended => Ok(()),
-            _ = terminate.recv() => Err(Stop::new(Exit::Failure, "stopped at once by a second signal")),
-            _ = interrupt.recv() => Err(Stop::new(Exit::Failure, "stopped at once by a second signal")),
+            heard = second => heard.map_err(Stop::from).and_then(|()| {
+                Err(Stop::new(Exit::Failure, "stopped at once by a second signal"))
+            }),
             () = tokio::time::sleep(duration(within)) => Err(Stop::new(
                 Exit::Temporary,
                 "a worker did not stop within app.stop_within; what it had not committed is read again",

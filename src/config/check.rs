@@ -12,89 +12,6 @@ use crate::value::Span;
 /// Longest span that a policy may look back: what a profile keeps of contacts is bounded by it.
 const LONGEST_WINDOW: Span = Span::from_days(92);
 
-/// Client properties that exactly-once, ordering or privacy rest on, and why each cannot be set.
-const LOCKED: [(&str, &str); 31] = [
-    ("bootstrap.servers", "set kafka.bootstrap"),
-    ("metadata.broker.list", "set kafka.bootstrap"),
-    ("client.id", "it is made of app.instance and the worker"),
-    ("group.id", "it is app.id"),
-    (
-        "group.instance.id",
-        "it is made of app.id, app.instance and the worker",
-    ),
-    (
-        "group.protocol",
-        "static members of the classic protocol return fastest",
-    ),
-    (
-        "partition.assignment.strategy",
-        "assignment is cooperative and anchored on the events topic",
-    ),
-    (
-        "transactional.id",
-        "it is made of app.id, app.instance and the worker",
-    ),
-    ("enable.idempotence", "producers are transactional"),
-    ("acks", "producers are transactional"),
-    ("max.in.flight", "order within a transaction depends on it"),
-    (
-        "max.in.flight.requests.per.connection",
-        "order within a transaction depends on it",
-    ),
-    ("retries", "a transaction decides when to give up"),
-    (
-        "message.send.max.retries",
-        "a transaction decides when to give up",
-    ),
-    ("partitioner", "keys are partitioned as Java does (murmur2)"),
-    ("isolation.level", "inputs are read committed"),
-    (
-        "enable.auto.commit",
-        "offsets are committed inside transactions only",
-    ),
-    (
-        "enable.auto.offset.store",
-        "offsets are committed inside transactions only",
-    ),
-    (
-        "auto.commit.interval.ms",
-        "offsets are committed inside transactions only",
-    ),
-    ("auto.offset.reset", "a lost position is never guessed"),
-    ("enable.partition.eof", "catching up is told by it"),
-    (
-        "allow.auto.create.topics",
-        "topics are created with explicit settings",
-    ),
-    ("check.crcs", "always on"),
-    (
-        "session.timeout.ms",
-        "it is tuned together with transaction.timeout.ms, so that a dead peer's work is over before its partitions move",
-    ),
-    (
-        "transaction.timeout.ms",
-        "it is tuned together with session.timeout.ms",
-    ),
-    (
-        "heartbeat.interval.ms",
-        "it is tuned together with session.timeout.ms",
-    ),
-    (
-        "message.timeout.ms",
-        "it follows from the transaction's time-out",
-    ),
-    (
-        "delivery.timeout.ms",
-        "it follows from the transaction's time-out",
-    ),
-    ("debug", "the client's debug log shows keys and payloads"),
-    (
-        "statistics.interval.ms",
-        "figures are taken by tidegate itself",
-    ),
-    ("plugin.library.paths", "no foreign code in the process"),
-];
-
 impl Config {
     /// Everything that is wrong beyond single values, each with the path of its setting. Pure.
     #[must_use]
@@ -141,15 +58,7 @@ impl Config {
                 "write for example broker-1:9092,broker-2:9092",
             ));
         }
-        for name in self.kafka.properties.0.keys() {
-            if let Some((_, why)) = LOCKED.iter().find(|(locked, _)| locked == name) {
-                problems.push(Problem::of(
-                    format!("kafka.properties.{name}"),
-                    format!("cannot be set: {why}"),
-                    "remove it",
-                ));
-            }
-        }
+        self.check_properties(problems);
         if let Secret::Text(text) = &self.identity.address_key
             && text.chars().count() < 16
         {
@@ -160,6 +69,33 @@ impl Config {
             ));
         }
     }
+
+    /// The client library knows its properties, and the bus knows which of them its guarantees rest on; without one there is no bus.
+    #[cfg(feature = "kafka")]
+    fn check_properties(&self, problems: &mut Vec<Problem>) {
+        for (name, value) in &self.kafka.properties.0 {
+            let (value, known) = match value {
+                Secret::Text(value) => (value.clone(), true),
+                // What a file holds is not read here; its name can still be locked.
+                Secret::File(_) => (String::new(), false),
+            };
+            let property = BTreeMap::from([(name.clone(), value)]);
+            let told = crate::bus::kafka::settings::check(&property);
+            for what in told
+                .into_iter()
+                .filter(|what| known || what.contains("cannot be set"))
+            {
+                problems.push(Problem::of(
+                    format!("kafka.properties.{name}"),
+                    what,
+                    "remove or correct it",
+                ));
+            }
+        }
+    }
+
+    #[cfg(not(feature = "kafka"))]
+    fn check_properties(&self, _: &mut Vec<Problem>) {}
 
     fn check_shop(&self, problems: &mut Vec<Problem>) {
         let currencies = self
