@@ -1,5 +1,9 @@
 //! `tidegate replay`, run as a program: over two public data sets where they lie beside the repository, and over a log made here
 //! whose figures can be counted by hand.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected should stop there and say so"
+)]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -89,11 +89,8 @@ pub fn run(config: &Config, flows: Plan) -> Result<(), Stop> {
         threads.push(parts.start(config, number, &command, ended.clone())?);
     }
     drop(ended);
-    let waited = wait(&command, watch, config.app.stop_within);
-    if waited.is_err() {
-        // A worker hangs: joining it would hang too. The process ends as it stands.
-        return waited;
-    }
+    // When a worker hangs, joining it would hang too: the process ends as it stands.
+    wait(&command, watch, config.app.stop_within)?;
     let mut outcome = Ok(());
     for thread in threads {
         let ended = thread

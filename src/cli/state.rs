@@ -119,12 +119,12 @@ impl<'a> Opener<'a> {
                 RocksStore::open(shared, directory, &identity, inputs)
             }
         };
-        opened.map_err(|error| match error {
+        opened.map_err(|error| match &error {
             StoreError::Io { task, what, .. } if what.contains("another process") => Stop::new(
                 Exit::Temporary,
                 format!("the state of partition {task} is in use by a running instance; stop it, or ask its /status"),
             ),
-            error => error.into(),
+            StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Foreign { .. } => error.into(),
         })
     }
 }
