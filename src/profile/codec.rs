@@ -104,7 +104,7 @@ impl Profile {
                 } else {
                     JournalPart::Views(decode(value)?)
                 };
-                self.journal.parts.put_stored(chunk, part);
+                self.journal.put_stored(chunk, part);
                 Ok(())
             }
             SectionId::Carts => put(&mut self.carts, value),
@@ -151,7 +151,7 @@ impl Profile {
         take(&mut self.person, SectionId::Person, bytes, each);
         take(&mut self.reach, SectionId::Reach, bytes, each);
         take(&mut self.activity, SectionId::Activity, bytes, each);
-        self.journal.parts.take_changes(|chunk, part| {
+        self.journal.take_changes(|chunk, part| {
             match part {
                 Some(JournalPart::Keys(keys)) => encode(keys, bytes),
                 Some(JournalPart::Views(views)) => encode(views, bytes),

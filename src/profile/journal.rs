@@ -3,6 +3,8 @@
 //! Chunks from 0 hold dedup keys, chunks from [`VIEWS`] hold views. Each chunk has a sequence number; the greatest is written on,
 //! and when it is full the next free slot is taken (the oldest when none is), so a click rewrites one small chunk of each.
 
+use std::collections::HashMap;
+
 use minicbor::{Decode, Encode};
 
 use super::chunks::Chunks;
@@ -91,10 +93,23 @@ pub(super) enum JournalPart {
 }
 
 /// Dedup keys and views.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Journal {
-    pub(super) parts: Chunks<JournalPart>,
+    parts: Chunks<JournalPart>,
+    /// How often each key is held: never stored, only asked and never walked, so that a busy customer's next event does not scan
+    /// a thousand keys.
+    held: HashMap<u64, u32>,
+    /// The chunk of keys that is written on.
+    latest: Option<u8>,
 }
+
+impl PartialEq for Journal {
+    /// Equal in what is stored.
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+}
+impl Eq for Journal {}
 
 /// The dedup key of an event: source, type and event id.
 #[must_use]
@@ -108,6 +123,54 @@ pub fn dedup_key(event: &Event) -> u64 {
 }
 
 impl Journal {
+    /// Puts a stored chunk back.
+    pub(super) fn put_stored(&mut self, chunk: u8, part: JournalPart) {
+        if let JournalPart::Keys(keys) = &part {
+            for seen in &keys.keys {
+                *self.held.entry(seen.key).or_default() += 1;
+            }
+            let sequence = self
+                .latest
+                .and_then(|latest| self.keys_in(latest))
+                .map(|keys| keys.sequence);
+            if sequence.is_none_or(|sequence| sequence < keys.sequence) {
+                self.latest = Some(chunk);
+            }
+        }
+        self.parts.put_stored(chunk, part);
+    }
+
+    /// Hands out the chunks that changed.
+    pub(super) fn take_changes(&mut self, each: impl FnMut(u8, Option<&JournalPart>)) {
+        self.parts.take_changes(each);
+    }
+
+    fn keys_in(&self, chunk: u8) -> Option<&Keys> {
+        match self.parts.get(chunk) {
+            Some(JournalPart::Keys(keys)) => Some(keys),
+            Some(JournalPart::Views(_)) | None => None,
+        }
+    }
+
+    /// Drops a chunk of keys.
+    fn forget(&mut self, chunk: u8) {
+        let gone: Vec<u64> = self
+            .keys_in(chunk)
+            .into_iter()
+            .flat_map(|keys| &keys.keys)
+            .map(|seen| seen.key)
+            .collect();
+        for key in gone {
+            if let Some(count) = self.held.get_mut(&key) {
+                *count -= 1;
+                if *count == 0 {
+                    self.held.remove(&key);
+                }
+            }
+        }
+        self.parts.remove(chunk);
+    }
+
     fn keys(&self) -> impl Iterator<Item = (u8, &Keys)> {
         self.parts.iter().filter_map(|(chunk, part)| match part {
             JournalPart::Keys(keys) => Some((chunk, keys)),
@@ -139,6 +202,9 @@ impl Journal {
     /// Was an event of this key folded within `window` before `now`?
     #[must_use]
     pub fn has_seen(&self, key: u64, now: Timestamp, window: Span) -> bool {
+        if !self.held.contains_key(&key) {
+            return false;
+        }
         let since = now.minus(window);
         self.keys().any(|(_, keys)| {
             keys.keys.iter().any(|seen| {
@@ -150,9 +216,10 @@ impl Journal {
 
     /// Remembers a key folded at `now`; forgets chunks that are wholly outside `window`.
     pub(super) fn remember(&mut self, key: u64, now: Timestamp, window: Span) {
+        *self.held.entry(key).or_default() += 1;
         let latest = self
-            .keys()
-            .max_by_key(|(_, keys)| keys.sequence)
+            .latest
+            .and_then(|chunk| Some((chunk, self.keys_in(chunk)?)))
             .map(|(chunk, keys)| (chunk, keys.sequence, keys.base, keys.keys.len()));
         let after = |base: Timestamp| u32::try_from((now.since(base).millis() / 1_000).max(0)).ok();
         if let Some((chunk, _, base, len)) = latest
@@ -171,7 +238,7 @@ impl Journal {
             .map(|(chunk, _)| chunk)
             .collect();
         for chunk in old {
-            self.parts.remove(chunk);
+            self.forget(chunk);
         }
         let sequence = latest.map_or(0, |(_, sequence, ..)| sequence.wrapping_add(1));
         let oldest = || {
@@ -184,6 +251,9 @@ impl Journal {
             .free(0, limits::KEY_CHUNKS)
             .or_else(oldest)
             .unwrap_or_default();
+        // The oldest makes room where no slot is free.
+        self.forget(chunk);
+        self.latest = Some(chunk);
         let keys = vec![SeenKey { key, after: 0 }];
         self.parts.put(
             chunk,
