@@ -12,7 +12,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a scenario that cannot be read should stop the test"
 )]
 
