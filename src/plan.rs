@@ -1,11 +1,12 @@
-//! From a checked configuration and compiled flows to what the tasks are given. Pure.
+//! From a checked configuration and compiled flows to what the tasks are given.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::bus::InputId;
-use crate::config::{self, Channel, Clock, Config, internal_topic};
+use crate::config::{self, Channel, Clock, Config, Input, internal_topic};
 use crate::engine::Plan;
-use crate::event::avro::EncodeError;
+use crate::event::avro::{EncodeError, SchemaError, Schemas};
 use crate::event::{Currencies, DecodeRules, Limits, Rate, Stream};
 use crate::outbound::{DecisionWriter, OutboundPlan};
 use crate::task::fold::{ClockKind, FoldPlan, Format, InputSpec};
@@ -46,25 +47,91 @@ pub fn decode_rules(config: &Config) -> DecodeRules {
     }
 }
 
+/// Why the inputs cannot be read as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// The directory of an input's schemas, or a file in it.
+    #[error("cannot read the Avro schemas of input {input}")]
+    Unreadable {
+        /// Name of the input.
+        input: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// One of them is not a schema that we can read with.
+    #[error("input {input} has an Avro schema that cannot be used")]
+    Schema {
+        /// Name of the input.
+        input: String,
+        /// Which and why.
+        source: SchemaError,
+    },
+}
+
 /// What every task shares. `replay` says which clock it runs on, whatever the configuration says.
-#[must_use]
-pub fn fold_plan(config: &Config, plan: Plan, clock: ClockKind) -> FoldPlan {
-    let history = std::iter::once(false).chain(config.inputs.iter().map(|input| input.history));
-    let inputs = input_topics(config)
-        .into_iter()
-        .zip(history)
-        .map(|(topic, history)| InputSpec {
+///
+/// # Errors
+/// When the schemas of an Avro input cannot be read.
+pub fn fold_plan(config: &Config, plan: Plan, clock: ClockKind) -> Result<FoldPlan, InputError> {
+    let anchor = InputSpec {
+        topic: internal_topic(&config.app.id, "events").into(),
+        format: Format::Json,
+        history: false,
+    };
+    let mut inputs = vec![anchor];
+    for input in &config.inputs {
+        let topic = input.topic.as_str().into();
+        inputs.push(InputSpec {
             topic,
-            format: Format::Json,
-            history,
-        })
-        .collect();
-    FoldPlan {
+            format: format(input)?,
+            history: input.history,
+        });
+    }
+    Ok(FoldPlan {
         plan,
         inputs,
         decode: decode_rules(config),
         clock,
+    })
+}
+
+fn format(input: &Input) -> Result<Format, InputError> {
+    match input.format {
+        // `check` refuses the registry's framing until it is supported.
+        config::Format::Json | config::Format::Avro => Ok(Format::Json),
+        config::Format::AvroSingleObject => {
+            let name = || input.name().to_owned();
+            let texts = match &input.schemas {
+                Some(directory) => {
+                    schema_texts(directory).map_err(|source| InputError::Unreadable {
+                        input: name(),
+                        source,
+                    })?
+                }
+                None => Vec::new(),
+            };
+            let schemas = Schemas::new(texts.iter().map(String::as_str)).map_err(|source| {
+                InputError::Schema {
+                    input: name(),
+                    source,
+                }
+            })?;
+            Ok(Format::AvroSingleObject(Arc::new(schemas)))
+        }
     }
+}
+
+/// The `.avsc` files of a directory, in the order of their names.
+fn schema_texts(directory: &Path) -> std::io::Result<Vec<String>> {
+    let mut files: Vec<_> = std::fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "avsc")
+    });
+    files.sort();
+    files.iter().map(std::fs::read_to_string).collect()
 }
 
 /// The clock that the configuration asks for.

@@ -88,7 +88,7 @@ impl From<crate::demo::DemoError> for Stop {
                 return Self::new(Exit::Success, "");
             }
             DemoError::Output(_) | DemoError::Http(_) => Exit::Io,
-            DemoError::Setting(_) => Exit::Config,
+            DemoError::Setting(_) | DemoError::Input(_) => Exit::Config,
             DemoError::Bus(_)
             | DemoError::Worker(_)
             | DemoError::NotReady

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::exit::{Exit, Stop};
 use crate::bus::kafka::Settings;
 use crate::bus::kafka::admin::{Admin, TopicSpec, internal_topics};
-use crate::config::Config;
+use crate::config::{Config, internal_topic};
 use crate::plan;
+use crate::value::Span;
 
 /// What the clients of one worker are made of. Reads the files that hold secrets.
 ///
@@ -84,6 +85,20 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
         spec.replication = Some(wanted.replication_factor);
     }
     specs
+}
+
+/// How long the changelog keeps tombstones, as the broker has it: a store that was away for half of that is not trusted.
+///
+/// # Errors
+/// When the broker does not tell.
+pub fn delete_retention(config: &Config, admin: &Admin) -> Result<Span, Stop> {
+    let changelog = internal_topic(&config.app.id, "profiles-changelog");
+    let settings = admin.settings(&[&changelog])?;
+    settings
+        .get(&changelog)
+        .and_then(|settings| settings.get("delete.retention.ms")?.parse().ok())
+        .map(Span::from_millis)
+        .ok_or_else(|| Stop::new(Exit::Kafka, format!("the broker does not tell `delete.retention.ms` of {changelog}")))
 }
 
 /// Creates what is missing when the configuration allows it, and refuses to go on with topics that cannot work.

@@ -80,7 +80,9 @@ pub fn run(config: &Config, flows: Plan) -> Result<(), Stop> {
 
     let admin = Admin::connect(&kafka::settings(config, 0)?)?;
     kafka::ready_topics(&kafka::topics(config), &admin, config.topics.create)?;
-    let parts = Parts::of(config, flows, clock, telemetry, admin.cluster_id()?)?;
+    let cluster = admin.cluster_id()?;
+    let delete_retention = kafka::delete_retention(config, &admin)?;
+    let parts = Parts::of(config, flows, clock, telemetry, cluster, delete_retention)?;
     let workers = worker_count(config);
     let (ended, watch) = mpsc::unbounded_channel();
     let command = Arc::new(AtomicU8::new(GO));
@@ -127,6 +129,7 @@ impl Parts {
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
         cluster: String,
+        delete_retention: Span,
     ) -> Result<Self, Stop> {
         let budget = usize::try_from(config.state.memory_budget_bytes).unwrap_or(usize::MAX);
         let share = usize::try_from(config.state.profile_cache.0).unwrap_or_default();
@@ -142,12 +145,16 @@ impl Parts {
             outbound: Arc::new(
                 plan::outbound_plan(config).map_err(|error| Stop::of(Exit::Config, &error))?,
             ),
-            shared: Arc::new(plan::fold_plan(config, flows, plan::clock_kind(config))),
+            shared: Arc::new(
+                plan::fold_plan(config, flows, plan::clock_kind(config))
+                    .map_err(|error| Stop::of(Exit::Config, &error))?,
+            ),
             settings: WorkerSettings {
                 max_records: config.commit.max_records,
                 max_bytes: config.commit.max_bytes,
                 max_delay: Duration::from_millis(config.commit.max_delay_ms),
                 max_hold: duration(config.app.max_hold),
+                delete_retention,
                 cache: CacheLimits {
                     // One process may come to own every partition.
                     profiles: (profiles / partitions / LEAST_PROFILE).max(100),

@@ -55,7 +55,9 @@ impl Replay {
     pub(super) fn run(self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
         let (config, flows) = self.settings.load_with_flows(environment)?;
         let partitions = self.partitions.unwrap_or(config.topics.partitions);
-        let shared = Arc::new(plan::fold_plan(&config, flows, ClockKind::Records));
+        let shared = plan::fold_plan(&config, flows, ClockKind::Records)
+            .map_err(|error| Stop::of(Exit::Config, &error))?;
+        let shared = Arc::new(shared);
         let wanted = Wanted {
             until: self.until,
             decisions: self.decisions.is_some(),

@@ -38,7 +38,7 @@ pub(super) fn start(
     stop: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<Result<(), DemoError>>, DemoError> {
     let config = &setting.config;
-    let shared = fold_plan(config, setting.plan.clone(), ClockKind::Live);
+    let shared = fold_plan(config, setting.plan.clone(), ClockKind::Live)?;
     let topics = input_topics(config);
     let mut settings = Settings::new(bootstrap, &config.app.id, &config.app.instance, 0);
     settings.inputs.clone_from(&topics);

@@ -36,6 +36,9 @@ pub enum DemoError {
     /// What is built in is wrong.
     #[error("what the demo plays is wrong")]
     Setting(#[from] SettingError),
+    /// What is built in cannot be read.
+    #[error(transparent)]
+    Input(#[from] crate::plan::InputError),
     /// The embedded broker, or a client of it.
     #[error("the embedded broker refuses")]
     Bus(#[from] Failure),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::bus::Record;
 use crate::decision::Verdict;
 use crate::engine::{self, Input, Plan, StepCounts};
+use crate::event::avro::Schemas;
 use crate::event::{
     DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
 };
@@ -28,6 +29,8 @@ const MAX_FIRINGS_AT_ONCE: u32 = 1_000;
 pub enum Format {
     /// One JSON object.
     Json,
+    /// Avro single-object encoding, with the schemas that writers may use.
+    AvroSingleObject(Arc<Schemas>),
 }
 
 /// One input of the application.
@@ -431,6 +434,7 @@ fn decode(input: &InputSpec, record: &Record, rules: &DecodeRules) -> Result<Eve
     };
     let event = match &input.format {
         Format::Json => json::decode(value, &context),
+        Format::AvroSingleObject(schemas) => schemas.decode(value, &context),
     }?;
     check_key(&event, record.key.as_deref())?;
     Ok(event)
