@@ -10,8 +10,9 @@ use std::time::Duration;
 use crate::bus::kafka::feed::{FeedProducer, Feeding};
 use crate::bus::{Failure, InputId};
 use crate::clock::Clock;
-use crate::event::Stream;
-use crate::recording::{Lines, Placing, RecordingError};
+use crate::event::avro::{EncodeError, Encoder};
+use crate::event::{DecodeRules, Stream};
+use crate::recording::{Lines, Placed, Placing, RecordingError};
 use crate::task::fold::MARK_HEADER;
 use crate::value::{Span, Timestamp};
 
@@ -24,6 +25,14 @@ pub enum FeedError {
     /// The broker does not take a record.
     #[error(transparent)]
     Bus(#[from] Failure),
+    /// An event that Avro cannot carry: a bug, for it was decoded.
+    #[error("line {line} cannot be written in Avro")]
+    Avro {
+        /// Which line, blank ones not counted.
+        line: u64,
+        /// What the encoder said.
+        source: EncodeError,
+    },
     /// A record that the topic would delete at its next look.
     #[error(
         "line {line}: its time {time} is older than the retention of topic {topic} ({retention}): the broker would delete it; \
@@ -51,6 +60,8 @@ pub struct Feed<'a> {
     pub retention: &'a BTreeMap<Arc<str>, Span>,
     /// Partitions of each.
     pub partitions: i32,
+    /// Inputs that are read in Avro, and what writes it; all others get the lines as they are.
+    pub avro: Option<(Vec<InputId>, Encoder)>,
     /// At most that many events per second.
     pub rate: Option<u32>,
     /// Reads the time.
@@ -101,11 +112,17 @@ impl Feed<'_> {
                     retention,
                 });
             }
+            let written =
+                self.written(&placed, placing.rules())
+                    .map_err(|source| FeedError::Avro {
+                        line: number,
+                        source,
+                    })?;
             self.producer.send(Feeding {
                 topic,
                 partition: placed.partition,
                 key: placed.key.as_deref(),
-                value: &line,
+                value: written.as_deref().unwrap_or(&line),
                 time: placed.time,
                 header: None,
             })?;
@@ -124,6 +141,20 @@ impl Feed<'_> {
         }
         progress(fed.records, self.clock.elapsed().saturating_sub(begun));
         Ok(fed)
+    }
+
+    /// The event in its input's own format; `None` where the line is that already, or is no event (and becomes a dead letter).
+    fn written(
+        &self,
+        placed: &Placed,
+        rules: &DecodeRules,
+    ) -> Result<Option<Vec<u8>>, EncodeError> {
+        match (&self.avro, &placed.event) {
+            (Some((inputs, encoder)), Some(event)) if inputs.contains(&placed.input) => {
+                encoder.encode(event, &rules.currencies).map(Some)
+            }
+            (_, _) => Ok(None),
+        }
     }
 
     fn topic(&self, input: InputId) -> &Arc<str> {

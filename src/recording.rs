@@ -158,6 +158,12 @@ impl<'a> Placing<'a> {
         }
     }
 
+    /// How events are read.
+    #[must_use]
+    pub const fn rules(&self) -> &'a DecodeRules {
+        self.rules
+    }
+
     /// Where `line` belongs; `Err` with its stream when no input carries that.
     ///
     /// # Errors

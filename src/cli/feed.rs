@@ -10,10 +10,12 @@ use clap::Args;
 
 use super::{Environment, Exit, Output, Settings, Stop, instant};
 use crate::app::kafka;
+use crate::bus::InputId;
 use crate::bus::kafka::admin::Admin;
 use crate::bus::kafka::feed::FeedProducer;
 use crate::clock::SystemClock;
-use crate::config::stream_name;
+use crate::config::{Config, Format, stream_name};
+use crate::event::avro::Encoder;
 use crate::feed::{Feed, FeedError};
 use crate::plan;
 use crate::recording::{Lines, Placing};
@@ -41,6 +43,7 @@ impl From<FeedError> for Stop {
             FeedError::Recording(error) => Self::of(Exit::Io, &error),
             FeedError::Bus(failure) => failure.into(),
             FeedError::TooOld { .. } => Self::of(Exit::Config, &error),
+            FeedError::Avro { .. } => Self::of(Exit::Failure, &error),
         }
     }
 }
@@ -60,6 +63,7 @@ impl FeedLine {
             topics: &topics,
             retention: &retention(&admin, &topics)?,
             partitions: config.topics.partitions,
+            avro: avro(&config)?,
             rate: self.rate,
             clock: &SystemClock::new(),
         };
@@ -89,6 +93,21 @@ impl FeedLine {
         }
         Ok(())
     }
+}
+
+/// The inputs that are read in Avro, with a writer of it; `None` when there are none.
+fn avro(config: &Config) -> Result<Option<(Vec<InputId>, Encoder)>, Stop> {
+    // Input 0 is the application's own.
+    let numbered = (1_u16..).map(InputId).zip(&config.inputs);
+    let inputs: Vec<InputId> = numbered
+        .filter(|(_, input)| input.format == Format::AvroSingleObject)
+        .map(|(id, _)| id)
+        .collect();
+    if inputs.is_empty() {
+        return Ok(None);
+    }
+    let encoder = Encoder::new().map_err(|error| Stop::of(Exit::Failure, &error))?;
+    Ok(Some((inputs, encoder)))
 }
 
 /// What each input topic keeps, by age; those without a limit are not among them. A topic that stamps records itself cannot be fed.

@@ -89,6 +89,14 @@ fn indent(depth: usize, out: &mut String) {
     }
 }
 
+/// `30m`, `0.25%`: a number with a unit is a text to every reader.
+fn with_unit(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    unit.len() < text.len()
+        && text.starts_with(|c: char| c.is_ascii_digit())
+        && ["ms", "s", "m", "h", "d", "w", "%"].contains(&unit)
+}
+
 /// Plain when it can mean nothing else; else in double quotes, as JSON writes them.
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
@@ -99,7 +107,7 @@ fn scalar(text: &str) -> String {
             "y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf",
         ]
         .contains(&text.to_ascii_lowercase().as_str());
-    if plain {
+    if plain || with_unit(text) {
         text.to_owned()
     } else {
         // A text of `${` would be read as a variable again.

@@ -1,0 +1,142 @@
+//! The command line as a program: what it says, where, and how it ends.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected should stop there and say so"
+)]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+/// The program, with the environment of the test taken away where it could lay itself over the configuration.
+fn tidegate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn said(arguments: &[&str]) -> (i32, String, String) {
+    let output = tidegate(arguments).output().unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+const LOCAL: &str = "deploy/local/tidegate.yaml";
+
+#[test]
+fn the_shipped_configuration_and_flows_are_good() {
+    let (code, out, told) = said(&["validate", "--config", LOCAL]);
+    assert_eq!((code, told.as_str()), (0, ""));
+    assert!(
+        out.contains("abandoned_cart, post_purchase, welcome"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_a_wrong_configuration_with_78_and_all_of_its_problems() {
+    assert_eq!(said(&["valdate"]).0, 2);
+    assert_eq!(said(&[]).0, 2);
+    assert_eq!(
+        said(&["validate", "--config", "/nowhere/at/all.yaml"]).0,
+        78
+    );
+    let (code, out, told) = said(&[
+        "validate",
+        "--config",
+        LOCAL,
+        "--set",
+        "app.colour=red",
+        "--set",
+        "policy.min_gap=soon",
+        "--set",
+        "commit.max_records=0",
+    ]);
+    assert_eq!((code, out.as_str()), (78, ""));
+    for part in [
+        "app.colour: there is no such setting",
+        "policy.min_gap: `soon` is wrong here",
+        "commit.max_records: is out of bounds",
+        "3 problems",
+    ] {
+        assert!(told.contains(part), "missing {part} in\n{told}");
+    }
+}
+
+#[test]
+fn problems_of_configuration_and_flows_are_told_together() {
+    let (code, _, told) = said(&[
+        "validate",
+        "--config",
+        LOCAL,
+        "--set",
+        "commit.max_delay_ms=0",
+        "--set",
+        "channels.push.reports=[sent]",
+    ]);
+    assert_eq!(code, 78);
+    assert!(
+        told.contains("commit.max_delay_ms") && told.contains("abandoned_cart.yaml"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_printed_configuration_can_be_read_again_and_holds_no_secret() {
+    let set = [
+        "--set",
+        "kafka.properties.sasl.password=hunter2hunter2",
+        "--set",
+        "identity.address_key=hunter2hunter2hunter2",
+    ];
+    let (code, printed, told) =
+        said(&[&["config", "print", "--config", LOCAL][..], &set[..]].concat());
+    assert_eq!(code, 0, "{told}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    for default in [
+        "same_message: 18h",
+        "max_hold: 15m",
+        "dedup: 1d",
+        "window: 1000",
+    ] {
+        assert!(printed.contains(default), "missing {default} in\n{printed}");
+    }
+}
+
+#[test]
+fn who_stops_reading_the_output_has_seen_enough() {
+    let mut child = tidegate(&["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut reader = BufReader::with_capacity(16, child.stdout.take().unwrap());
+    reader.read_line(&mut first).unwrap();
+    drop(reader);
+    let output = child.wait_with_output().unwrap();
+    assert!(first.contains("tidegate"), "{first}");
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn the_version_names_the_native_libraries_that_are_inside() {
+    let (code, out, _) = said(&["--version"]);
+    assert_eq!(code, 0);
+    assert!(
+        out.starts_with(concat!("tidegate ", env!("CARGO_PKG_VERSION"))),
+        "{out}"
+    );
+    assert_eq!(out.contains("librdkafka"), cfg!(feature = "kafka"));
+    assert_eq!(out.contains("RocksDB"), cfg!(feature = "rocks"));
+}
