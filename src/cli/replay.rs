@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{Environment, Exit, Output, Settings, Stop, instant};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::stream_name;
+use crate::config::{Format, stream_name};
 use crate::event::EventType;
 use crate::plan;
 use crate::recording::Lines;
@@ -53,7 +53,11 @@ impl From<ReplayError> for Stop {
 
 impl Replay {
     pub(super) fn run(self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
-        let (config, flows) = self.settings.load_with_flows(environment)?;
+        let (mut config, flows) = self.settings.load_with_flows(environment)?;
+        for input in &mut config.inputs {
+            // A recorded log is JSON, whatever its input's records are on the bus.
+            input.format = Format::Json;
+        }
         let partitions = self.partitions.unwrap_or(config.topics.partitions);
         let shared = plan::fold_plan(&config, flows, ClockKind::Records)
             .map_err(|error| Stop::of(Exit::Config, &error))?;
