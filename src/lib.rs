@@ -51,6 +51,7 @@ pub mod engine;
 pub mod decision;
 pub mod outbound;
 pub mod partitioner;
+pub mod planted;
 
 // The shell, in reading order.
 pub mod bus;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::bus::{Bus, Failure, Farewell, NextOffset, Polled, Position, Record, Remedy, Turn};
 use crate::clock::Clock;
 use crate::outbound::OutboundPlan;
+use crate::planted::is_planted;
 use crate::store::staging::CacheLimits;
 use crate::store::{Store, StoreError};
 use crate::task::commit;
@@ -506,7 +507,7 @@ impl Worker {
         if batches.is_empty() {
             return Ok(false);
         }
-        if commit::is_planted("bug.store_before_commit") {
+        if is_planted("bug.store_before_commit") {
             for batch in &batches {
                 if let Some(task) = self.tasks.get_mut(&batch.partition) {
                     commit::store(task, batch.clone(), None, now)?;

@@ -98,7 +98,12 @@ pub fn delete_retention(config: &Config, admin: &Admin) -> Result<Span, Stop> {
         .get(&changelog)
         .and_then(|settings| settings.get("delete.retention.ms")?.parse().ok())
         .map(Span::from_millis)
-        .ok_or_else(|| Stop::new(Exit::Kafka, format!("the broker does not tell `delete.retention.ms` of {changelog}")))
+        .ok_or_else(|| {
+            Stop::new(
+                Exit::Kafka,
+                format!("the broker does not tell `delete.retention.ms` of {changelog}"),
+            )
+        })
 }
 
 /// Creates what is missing when the configuration allows it, and refuses to go on with topics that cannot work.

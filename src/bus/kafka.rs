@@ -21,6 +21,7 @@ use crate::bus::{
     Progress, Remedy, Turn, Watermarks,
 };
 use crate::clock::Clock;
+use crate::planted::is_planted;
 
 pub mod admin;
 pub mod audit;
@@ -278,6 +279,9 @@ impl Bus for KafkaBus {
                 })?;
             element.set_metadata(&worker);
         }
+        if is_planted("bug.offsets_outside") {
+            return self.member.commit_outside(&list);
+        }
         let metadata = self.member.metadata()?;
         let outcome = self.producer(turn).offsets(&list, &metadata);
         self.judge(outcome)
@@ -305,6 +309,11 @@ impl Bus for KafkaBus {
     }
 
     fn changelog_watermarks(&mut self, partition: i32) -> Result<Watermarks, Failure> {
+        if is_planted("bug.restore_to_lso") {
+            return self
+                .member
+                .stable_watermarks(&self.settings.changelog, partition);
+        }
         self.watermarks(&self.settings.changelog, partition)
     }
 

@@ -33,16 +33,6 @@ pub struct TaskBatch {
     pub outgoing: Vec<Outgoing>,
 }
 
-/// Is this deliberate bug planted? Only in a build with fail points, for the negative control of the fault suite: a suite that
-/// cannot fail proves nothing.
-#[must_use]
-pub fn is_planted(bug: &'static str) -> bool {
-    fail_point!(bug, |_| true);
-    // Without the feature the fail point above compiles to nothing.
-    let _: &str = bug;
-    false
-}
-
 /// Renders what a task staged. Verdict order is record order; one changelog record per changed section.
 ///
 /// # Errors

@@ -178,8 +178,18 @@ impl Worker {
             fail_point!("restore.midway", |_| std::process::abort());
             let at = chunk.position.map_or(at, |position| position.max(at));
             // Only a finished restore has seen every tombstone: one that is interrupted again and again stays as old as it was.
-            let written_at = if at >= target { now } else { task.fold.store().head()?.written_at.unwrap_or(now) };
-            apply_changelog(task.fold.store_mut(), partition, &chunk.records, Some(at), written_at)?;
+            let written_at = if at >= target {
+                now
+            } else {
+                task.fold.store().head()?.written_at.unwrap_or(now)
+            };
+            apply_changelog(
+                task.fold.store_mut(),
+                partition,
+                &chunk.records,
+                Some(at),
+                written_at,
+            )?;
             task.phase = Phase::Restoring { target, at };
             let remaining = u64::try_from(target.get() - at.get()).unwrap_or(0);
             self.telemetry

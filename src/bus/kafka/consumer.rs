@@ -16,13 +16,13 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::failure::{Call, failure};
 use super::settings::Settings;
-use crate::bus::{Failure, InputId, NextOffset, Polled, Position, Record, Remedy};
+use crate::bus::{Failure, InputId, NextOffset, Polled, Position, Record, Remedy, Watermarks};
 use crate::clock::Clock;
 use crate::value::Timestamp;
 
@@ -464,6 +464,35 @@ impl Member {
             return Err(gone("assignment lost"));
         }
         metadata.ok_or_else(|| gone("no member"))
+    }
+
+    /// The wrong way, for the negative control: a crash between this and the transaction's end loses the batch.
+    pub(super) fn commit_outside(&self, positions: &TopicPartitionList) -> Result<(), Failure> {
+        self.consumer()?
+            .commit(positions, CommitMode::Sync)
+            .map_err(|error| failure(Call::Ask, "commit offsets outside the transaction", &error))
+    }
+
+    /// The wrong end, for the negative control: a read_committed client's end hides transactions that are still open.
+    pub(super) fn stable_watermarks(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Watermarks, Failure> {
+        let (low, high) = self
+            .consumer()?
+            .fetch_watermarks(topic, partition, Duration::from_secs(5))
+            .map_err(|error| {
+                failure(
+                    Call::Ask,
+                    format!("stable end of {topic} partition {partition}"),
+                    &error,
+                )
+            })?;
+        Ok(Watermarks {
+            low: NextOffset::at(low),
+            high: NextOffset::at(high),
+        })
     }
 
     /// Somebody else may own our partitions already.
