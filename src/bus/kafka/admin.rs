@@ -19,6 +19,8 @@ use crate::bus::{Failure, NextOffset, Remedy};
 
 /// The bound of one question to the brokers.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The pause between looks for what was just created.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -403,7 +405,28 @@ impl Admin {
                 }
             }
         }
+        self.wait_for(&created)?;
         Ok(created)
+    }
+
+    /// Waits until a broker lists these topics. The controller answers a creation before the brokers have heard of it; on a busy
+    /// machine that takes long enough to be told "not found" about a topic just created.
+    fn wait_for(&self, topics: &[String]) -> Result<(), Failure> {
+        for _ in 0..ANSWER.as_millis() / LOOK.as_millis() {
+            let listed = self.client.inner().fetch_metadata(None, ANSWER);
+            let listed =
+                listed.map_err(|error| failure(Call::Ask, "list the topics created", &error))?;
+            let is_there = |name: &String| {
+                let mut all = listed.topics().iter();
+                all.any(|topic| topic.name() == name && !topic.partitions().is_empty())
+            };
+            if topics.iter().all(is_there) {
+                return Ok(());
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        let attempted = "wait for the topics created";
+        Err(Failure::new(attempted, "not listed", Remedy::Retry))
     }
 
     /// Deletes what lies before `keep_from` in partitions of a topic: the anchor behind the committed offsets.
