@@ -39,11 +39,11 @@ use setting::Setting;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {file}: {source}")]
+    #[error("cannot read the configuration {file}")]
     Unreadable {
         /// Which.
         file: String,
-        /// What the system said; not repeated by a chain because it is in the text.
+        /// What the system said.
         source: std::io::Error,
     },
     /// It was read, and these things are wrong with it.

@@ -21,7 +21,7 @@ const LONGEST_LINE: u64 = 64 << 20;
 
 /// Why a recorded log cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {file}: {source}")]
+#[error("cannot read {file}")]
 pub struct RecordingError {
     /// Which file; `-` is standard input.
     pub file: String,

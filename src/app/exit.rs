@@ -69,13 +69,13 @@ impl fmt::Display for Stop {
 
 impl From<ConfigError> for Stop {
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Config, error.to_string())
+        Self::of(Exit::Config, &error)
     }
 }
 
 impl From<LoadError> for Stop {
     fn from(error: LoadError) -> Self {
-        Self::new(Exit::Config, error.to_string())
+        Self::of(Exit::Config, &error)
     }
 }
 

@@ -1,10 +1,12 @@
 //! From the configuration to the clients' settings and the topics that must be there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::exit::{Exit, Stop};
 use crate::bus::kafka::Settings;
-use crate::bus::kafka::admin::{Admin, TopicSpec, internal_topics};
+use crate::bus::kafka::admin::{Admin, Difference, TopicProblem, TopicSpec, internal_topics};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, internal_topic};
 use crate::plan;
 use crate::value::Span;
@@ -106,21 +108,45 @@ pub fn delete_retention(config: &Config, admin: &Admin) -> Result<Span, Stop> {
         })
 }
 
+/// How long a broker may take to tell of a topic that was just created.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Creates the topics of ours that are missing; gives their names, and what still differs afterwards.
+///
+/// # Errors
+/// When the brokers refuse or do not answer.
+pub fn create_topics(
+    wanted: &[TopicSpec],
+    admin: &Admin,
+) -> Result<(Vec<String>, Vec<TopicProblem>), Stop> {
+    let problems = admin.plan_topics(wanted)?;
+    let created = admin.apply_topics(&problems)?;
+    let clock = SystemClock::new();
+    loop {
+        let left = admin.plan_topics(wanted)?;
+        // The controller knows a new topic at once, the broker that answers us a little later.
+        let unheard = left.iter().any(|problem| {
+            problem.difference == Difference::Missing && created.contains(&problem.topic.name)
+        });
+        if !unheard || clock.elapsed() > TOLD_WITHIN {
+            return Ok((created, left));
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
 /// Creates what is missing when the configuration allows it, and refuses to go on with topics that cannot work.
 ///
 /// # Errors
 /// With every topic that is missing or has another number of partitions.
 pub fn ready_topics(wanted: &[TopicSpec], admin: &Admin, create: bool) -> Result<(), Stop> {
     let mut problems = admin.plan_topics(wanted)?;
-    if create
-        && problems
-            .iter()
-            .any(crate::bus::kafka::admin::TopicProblem::stops)
-    {
-        for name in admin.apply_topics(&problems)? {
+    if create && problems.iter().any(TopicProblem::stops) {
+        let (created, left) = create_topics(wanted, admin)?;
+        for name in created {
             tracing::info!(topic = name, "topic created");
         }
-        problems = admin.plan_topics(wanted)?;
+        problems = left;
     }
     let (stopping, odd): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|problem| problem.stops());

@@ -16,7 +16,7 @@ pub enum LoadError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A file that it names cannot be read.
-    #[error("cannot read {what} {path}: {source}", path = path.display())]
+    #[error("cannot read {what} {path}", path = path.display())]
     Unreadable {
         /// What it is for.
         what: &'static str,

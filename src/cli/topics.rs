@@ -75,11 +75,10 @@ fn print(config: &Config, output: Output<'_>) -> Result<(), Stop> {
 fn apply(config: &Config, output: Output<'_>) -> Result<(), Stop> {
     let admin = Admin::connect(&kafka::settings(config, 0)?)?;
     let wanted = kafka::topics(config);
-    let problems = admin.plan_topics(&wanted)?;
-    for name in admin.apply_topics(&problems)? {
+    let (created, left) = kafka::create_topics(&wanted, &admin)?;
+    for name in created {
         writeln!(output, "created {name}")?;
     }
-    let left = admin.plan_topics(&wanted)?;
     if left.is_empty() {
         writeln!(output, "{} topics are as they should be", wanted.len())?;
         return Ok(());
