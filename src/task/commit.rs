@@ -57,9 +57,8 @@ pub fn render(
             )),
         }
     }
-    let now = task.fold.clock();
-    for key in task.fold.take_blocks_changed() {
-        let live = task.fold.profile(&key)?.blocks(now);
+    for (key, changed_at) in task.fold.take_blocks_changed() {
+        let live = task.fold.profile(&key)?.blocks(changed_at);
         outgoing.push(outbound::blocks(&key, live, plan));
     }
     let rendered = task.fold.render();

@@ -3,7 +3,7 @@
 //! `run`, `replay`, the simulation and the tests drive this same code; what differs is who reads the records, and when due timers
 //! may fire: a live task fires them only when it is not behind (CK-1), a task on the records' clock before each later record.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bus::Record;
@@ -118,7 +118,8 @@ pub struct Fold {
     rendered_clock: Timestamp,
     verdicts: Vec<Verdict>,
     decided: Vec<Decided>,
-    blocks_changed: BTreeSet<ProfileKey>,
+    /// When the live blocks of a profile last changed in this batch.
+    blocks_changed: BTreeMap<ProfileKey, Timestamp>,
 }
 
 impl Fold {
@@ -143,7 +144,7 @@ impl Fold {
             rendered_clock: Timestamp::ZERO,
             verdicts: Vec::new(),
             decided: Vec::new(),
-            blocks_changed: BTreeSet::new(),
+            blocks_changed: BTreeMap::new(),
         };
         fold.read_records()?;
         Ok(fold)
@@ -168,6 +169,14 @@ impl Fold {
             }
         }
         Ok(())
+    }
+
+    /// Whether anything was ever committed here: the first commit of a task writes its clock down.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn has_state(&self) -> Result<bool, StoreError> {
+        Ok(self.store.get(&layout::clock_key())?.is_some())
     }
 
     /// Stages the text of every flow in force that the state does not hold yet, so that instances keep their version over restarts.
@@ -336,7 +345,7 @@ impl Fold {
             &mut self.verdicts,
         );
         if profile.take_blocks_changed() {
-            self.blocks_changed.insert(key.clone());
+            self.blocks_changed.insert(key.clone(), self.clock);
         }
         self.decided.extend(
             self.verdicts
@@ -363,8 +372,9 @@ impl Fold {
         std::mem::take(&mut self.decided)
     }
 
-    /// Profiles whose live blocks changed since the last call.
-    pub fn take_blocks_changed(&mut self) -> BTreeSet<ProfileKey> {
+    /// Profiles whose live blocks changed since the last call, and when they last did: what was live *then* is said of them, however
+    /// large the batch (DT-1).
+    pub fn take_blocks_changed(&mut self) -> BTreeMap<ProfileKey, Timestamp> {
         std::mem::take(&mut self.blocks_changed)
     }
 

@@ -284,12 +284,7 @@ impl Worker {
         let Some(task) = self.tasks.get(&partition) else {
             return Ok(None);
         };
-        let had_state = task
-            .fold
-            .store()
-            .head()?
-            .changelog
-            .is_some_and(|at| at.get() > 0);
+        let had_state = task.fold.has_state()?;
         let first_time = !task.checked;
         let mut positions = Vec::new();
         for &(input, of, next) in committed.iter().filter(|(_, of, _)| *of == partition) {

@@ -1,0 +1,422 @@
+//! One worker's connections to the simulated broker, with seeded faults at every call of the commit protocol.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::bus::{
+    Bus, ChangelogChunk, ChangelogRecord, Failure, Farewell, InputId, NextOffset, Outgoing, Polled,
+    Position, Progress, Record, Remedy, Turn, Watermarks,
+};
+
+use crate::broker::{Fate, Faults, GroupEvent, LateEnd, SharedBroker, chance, next};
+use crate::random::Random;
+
+pub(crate) struct SimBus {
+    broker: SharedBroker,
+    member: String,
+    inputs: Vec<Arc<str>>,
+    changelog: Arc<str>,
+    random: Random,
+    epochs: [u32; 2],
+    acknowledged: BTreeMap<i32, i64>,
+    suspect: [bool; 2],
+    /// Reading position by input and partition; `None` while paused.
+    reading: BTreeMap<(InputId, i32), Option<i64>>,
+    restoring: BTreeMap<i32, i64>,
+    round: usize,
+}
+
+fn failure(attempted: &str, code: &str, remedy: Remedy) -> Failure {
+    Failure {
+        attempted: attempted.to_owned(),
+        code: code.to_owned(),
+        remedy,
+        too_large: false,
+    }
+}
+
+fn index(turn: Turn) -> usize {
+    match turn {
+        Turn::A => 0,
+        Turn::B => 1,
+    }
+}
+
+impl SimBus {
+    pub(crate) fn connect(
+        broker: SharedBroker,
+        member: &str,
+        inputs: Vec<Arc<str>>,
+        changelog: Arc<str>,
+        seed: u64,
+    ) -> Self {
+        let mut bus = Self {
+            broker,
+            member: member.to_owned(),
+            inputs,
+            changelog,
+            random: Random::new(seed),
+            epochs: [0, 0],
+            acknowledged: BTreeMap::new(),
+            suspect: [false, false],
+            reading: BTreeMap::new(),
+            restoring: BTreeMap::new(),
+            round: 0,
+        };
+        for turn in [Turn::A, Turn::B] {
+            bus.epochs[index(turn)] = bus.broker.lock().init(&bus.producer(turn));
+        }
+        bus
+    }
+
+    fn producer(&self, turn: Turn) -> String {
+        format!("{}-{}", self.member, turn.suffix())
+    }
+
+    fn topic(&self, input: InputId) -> String {
+        self.inputs[usize::from(input.0)].to_string()
+    }
+
+    fn strikes(&mut self, which: impl Fn(&Faults) -> u64) -> bool {
+        let per_mille = which(&self.broker.lock().faults);
+        chance(&mut self.random, per_mille)
+    }
+
+    /// A crash ends the worker at this very call: the harness sees `CRASH` and drops it.
+    fn fault(&mut self, attempted: &str) -> Result<(), Failure> {
+        if self.strikes(|faults| faults.crash) {
+            return Err(failure(attempted, "CRASH", Remedy::Fatal));
+        }
+        if self.strikes(|faults| faults.transient) {
+            let remedy = [Remedy::Retry, Remedy::Abort, Remedy::Abort, Remedy::Remake]
+                [self.random.below(4) as usize];
+            return Err(failure(attempted, "INJECTED", remedy));
+        }
+        Ok(())
+    }
+
+    fn is_member(&self) -> bool {
+        self.broker
+            .lock()
+            .members
+            .get(&self.member)
+            .is_some_and(|member| member.valid)
+    }
+}
+
+impl Bus for SimBus {
+    fn poll(&mut self, _wait: Duration) -> Result<Polled, Failure> {
+        if self.strikes(|faults| faults.crash) {
+            return Err(failure("poll", "CRASH", Remedy::Fatal));
+        }
+        let mut broker = self.broker.lock();
+        let member = broker.members.get_mut(&self.member).expect("joined");
+        match member.events.pop_front() {
+            Some(GroupEvent::Assigned(partitions)) => return Ok(Polled::Assigned(partitions)),
+            Some(GroupEvent::Revoked { partitions, lost }) => {
+                return Ok(Polled::Revoked { partitions, lost });
+            }
+            None => {}
+        }
+        let readings: Vec<((InputId, i32), i64)> = self
+            .reading
+            .iter()
+            .filter_map(|(of, at)| at.map(|at| (*of, at)))
+            .collect();
+        for step in 0..readings.len() {
+            let ((input, partition), at) = readings[(self.round + step) % readings.len()];
+            let topic = self.inputs[usize::from(input.0)].to_string();
+            if broker.unreadable.as_ref() == Some(&topic) {
+                continue;
+            }
+            let (offset, slot) = broker.read(&topic, partition, at);
+            let Some(slot) = slot else {
+                self.reading.insert((input, partition), Some(offset));
+                continue;
+            };
+            self.reading.insert((input, partition), Some(offset + 1));
+            self.round =
+                (self.round + step + usize::from(self.random.below(4) == 0)) % readings.len();
+            return Ok(Polled::Record(Record {
+                input,
+                partition,
+                offset,
+                timestamp: slot.timestamp,
+                key: slot.key,
+                value: slot.value,
+                headers: slot.headers,
+            }));
+        }
+        Ok(Polled::Nothing)
+    }
+
+    fn assign(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        for &partition in partitions {
+            for input in 0..self.inputs.len() {
+                self.reading
+                    .insert((InputId(input as u16), partition), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn unassign(&mut self, partitions: &[i32], lost: bool) -> Result<(), Failure> {
+        self.reading
+            .retain(|(_, partition), _| !partitions.contains(partition));
+        let mut broker = self.broker.lock();
+        if lost {
+            broker.join(&self.member.clone());
+        } else {
+            broker.let_go(&self.member.clone(), partitions);
+        }
+        Ok(())
+    }
+
+    fn committed(
+        &mut self,
+        partitions: &[i32],
+    ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure> {
+        let broker = self.broker.lock();
+        let mut all = Vec::new();
+        for &partition in partitions {
+            for input in 0..self.inputs.len() {
+                let input = InputId(input as u16);
+                match broker.committed_offset(&(self.topic(input), partition)) {
+                    Ok(offset) => all.push((input, partition, offset.map(next))),
+                    Err(()) => {
+                        return Err(failure(
+                            "committed",
+                            "UNSTABLE_OFFSET_COMMIT",
+                            Remedy::Retry,
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn input_watermarks(&mut self, input: InputId, partition: i32) -> Result<Watermarks, Failure> {
+        let high = self.broker.lock().high(&self.topic(input), partition);
+        Ok(Watermarks {
+            low: next(0),
+            high: next(high),
+        })
+    }
+
+    fn resume(&mut self, positions: &[Position]) -> Result<(), Failure> {
+        for position in positions {
+            self.reading.insert(
+                (position.input, position.partition),
+                Some(position.next.get()),
+            );
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, input: InputId, partition: i32) -> Result<(), Failure> {
+        self.reading.insert((input, partition), None);
+        Ok(())
+    }
+
+    fn progress(&mut self, each: &mut dyn FnMut(Progress)) {
+        let broker = self.broker.lock();
+        for (&(input, partition), &at) in &self.reading {
+            let end = broker.stable(&self.topic(input), partition);
+            let delivered = at.unwrap_or(0);
+            each(Progress {
+                input,
+                partition,
+                delivered: next(delivered),
+                end: next(end),
+                age: Duration::ZERO,
+            });
+        }
+    }
+
+    fn begin(&mut self, turn: Turn) -> Result<(), Failure> {
+        self.suspect[index(turn)] = false;
+        self.acknowledged.clear();
+        self.fault("begin")
+    }
+
+    fn send(&mut self, turn: Turn, record: Outgoing) -> Result<(), Failure> {
+        let changelog_of = record.changelog_of;
+        let (producer, epoch) = (self.producer(turn), self.epochs[index(turn)]);
+        let landed = self.broker.lock().produce(&producer, epoch, record);
+        match (landed, changelog_of) {
+            (Some((_, offset)), Some(task)) => {
+                self.acknowledged.insert(task, offset);
+            }
+            (Some(_), None) => {}
+            (None, _) => return Err(failure("send", "INVALID_PRODUCER_EPOCH", Remedy::Remake)),
+        }
+        self.fault("send")
+    }
+
+    fn drain(&mut self, _turn: Turn) -> Result<Vec<(i32, i64)>, Failure> {
+        self.fault("drain")?;
+        if self.strikes(|faults| faults.expiry) {
+            // Stopped for longer than its session right here: others take over, and what follows must be fenced.
+            self.broker.lock().expire(&self.member);
+        }
+        Ok(self
+            .acknowledged
+            .iter()
+            .map(|(task, offset)| (*task, *offset))
+            .collect())
+    }
+
+    fn send_offsets(&mut self, turn: Turn, positions: &[Position]) -> Result<(), Failure> {
+        self.fault("send_offsets")?;
+        if !self.is_member() {
+            return Err(failure("send_offsets", "UNKNOWN_MEMBER_ID", Remedy::Fenced));
+        }
+        let offsets = positions
+            .iter()
+            .map(|p| ((self.topic(p.input), p.partition), p.next.get()))
+            .collect();
+        let (producer, epoch) = (self.producer(turn), self.epochs[index(turn)]);
+        match self.broker.lock().add_offsets(&producer, epoch, offsets) {
+            Some(()) => Ok(()),
+            None => Err(failure(
+                "send_offsets",
+                "INVALID_PRODUCER_EPOCH",
+                Remedy::Remake,
+            )),
+        }
+    }
+
+    fn commit(&mut self, turn: Turn) -> Result<(), Failure> {
+        let (producer, epoch) = (self.producer(turn), self.epochs[index(turn)]);
+        let unknown = failure("commit", "_TIMED_OUT", Remedy::Remake);
+        if self.strikes(|faults| faults.commit) {
+            return match self.random.below(4) {
+                // It happened, the answer is lost.
+                0 => {
+                    self.broker.lock().end_of(&producer, epoch, Fate::Committed);
+                    Err(unknown)
+                }
+                // It never arrived.
+                1 => Err(unknown),
+                // It will arrive late: harmless only if the producer was made anew by then.
+                2 => {
+                    let mut broker = self.broker.lock();
+                    let arrives_at = broker.now + 1 + self.random.below(400) as i64;
+                    broker.late.push(LateEnd {
+                        producer,
+                        epoch,
+                        arrives_at,
+                    });
+                    Err(unknown)
+                }
+                // The process dies with the request on its way.
+                _ => {
+                    self.broker.lock().end_of(&producer, epoch, Fate::Committed);
+                    Err(failure("commit", "CRASH", Remedy::Fatal))
+                }
+            };
+        }
+        if !self.broker.lock().end_of(&producer, epoch, Fate::Committed) {
+            return Err(failure("commit", "_FENCED", Remedy::Remake));
+        }
+        if self.strikes(|faults| faults.suspect) {
+            // The request was repeated inside the client: one copy succeeded, the other is still on its way.
+            self.suspect[index(turn)] = true;
+            let mut broker = self.broker.lock();
+            let arrives_at = broker.now + 1 + self.random.below(400) as i64;
+            broker.late.push(LateEnd {
+                producer,
+                epoch,
+                arrives_at,
+            });
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, turn: Turn) -> Result<(), Failure> {
+        let (producer, epoch) = (self.producer(turn), self.epochs[index(turn)]);
+        if self.broker.lock().end_of(&producer, epoch, Fate::Aborted) {
+            Ok(())
+        } else {
+            Err(failure("abort", "_FENCED", Remedy::Remake))
+        }
+    }
+
+    fn suspect(&self, turn: Turn) -> bool {
+        self.suspect[index(turn)]
+    }
+
+    fn remake(&mut self, turn: Turn) -> Result<(), Failure> {
+        if self.strikes(|faults| faults.transient) {
+            return Err(failure("remake", "CONCURRENT_TRANSACTIONS", Remedy::Retry));
+        }
+        self.epochs[index(turn)] = self.broker.lock().init(&self.producer(turn));
+        self.suspect[index(turn)] = false;
+        Ok(())
+    }
+
+    fn changelog_watermarks(&mut self, partition: i32) -> Result<Watermarks, Failure> {
+        let high = self.broker.lock().high(&self.changelog, partition);
+        Ok(Watermarks {
+            low: next(0),
+            high: next(high),
+        })
+    }
+
+    fn open_changelog(&mut self, partition: i32, from: NextOffset) -> Result<(), Failure> {
+        self.restoring.insert(partition, from.get());
+        Ok(())
+    }
+
+    fn read_changelogs(&mut self, _wait: Duration) -> Result<Vec<(i32, ChangelogChunk)>, Failure> {
+        if self.strikes(|faults| faults.crash) {
+            return Err(failure("read_changelogs", "CRASH", Remedy::Fatal));
+        }
+        let broker = self.broker.lock();
+        let mut chunks = Vec::new();
+        for (&partition, at) in &mut self.restoring {
+            let mut records = Vec::new();
+            while records.len() < 40 {
+                let (offset, slot) = broker.read(&self.changelog, partition, *at);
+                *at = offset;
+                let Some(slot) = slot else { break };
+                *at = offset + 1;
+                let (key, value, timestamp) =
+                    (slot.key.unwrap_or_default(), slot.value, slot.timestamp);
+                records.push(ChangelogRecord {
+                    offset,
+                    timestamp,
+                    key,
+                    value,
+                });
+            }
+            chunks.push((
+                partition,
+                ChangelogChunk {
+                    records,
+                    position: Some(next(*at)),
+                },
+            ));
+        }
+        Ok(chunks)
+    }
+
+    fn close_changelog(&mut self, partition: i32) -> Result<(), Failure> {
+        self.restoring.remove(&partition);
+        Ok(())
+    }
+
+    fn close(&mut self, farewell: Farewell) -> Result<(), Failure> {
+        match farewell {
+            Farewell::Restart => {}
+            Farewell::Leave => {
+                let mut broker = self.broker.lock();
+                broker.expire(&self.member);
+                broker.members.remove(&self.member);
+            }
+        }
+        Ok(())
+    }
+}
