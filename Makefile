@@ -46,8 +46,8 @@ soak: setup binaries ## the long versions: 50 kills, the deliberate bugs that mu
 	$(call phase,system suite (long),SOAK=1 tests/system/run)
 
 .PHONY: bench
-bench: setup binaries ## throughput and latency beside plain librdkafka on one broker; reported, not asserted
-	@benches/run
+bench: setup binaries ## throughput and latency beside plain librdkafka on one broker; reported, not asserted: make bench ARGS=--quick
+	@benches/run $(ARGS)
 
 .PHONY: fmt
 fmt: ## format the sources

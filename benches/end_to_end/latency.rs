@@ -67,7 +67,7 @@ pub(crate) fn play(
 ) -> Result<Answers> {
     let prefix = format!("live{}", load.rate);
     let reader = tail(bootstrap, output)?;
-    let feeder = Feeder::new(bootstrap, "0.5")?;
+    let feeder = Feeder::new(bootstrap, "2")?;
     let stopped = AtomicBool::new(false);
     // Until then connections are made and partitions looked up.
     let begins = Instant::now() + Duration::from_millis(500);
