@@ -10,7 +10,7 @@ use super::problem::{Place, Problem};
 /// Prefix of overriding environment variables; the rest names the path, `__` between its parts.
 const PREFIX: &str = "TIDEGATE__";
 
-/// What stands outside the file: given to [`super::load`], so that reading a configuration depends on its arguments alone.
+/// What stands outside the file: given to [`super::Config::load`], so that reading a configuration depends on its arguments alone.
 /// Not printable: the environment holds secrets.
 #[derive(Clone, Default)]
 pub struct Overrides {
