@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tidegate::app::plan;
+use tidegate::app::load::load;
 use tidegate::bus::{InputId, Record};
 use tidegate::config::Overrides;
-use tidegate::outbound::{self, DecisionWriter, OutboundPlan};
-use tidegate::plan::{fold_plan, input_of};
+use tidegate::outbound::{self, OutboundPlan};
+use tidegate::plan::{fold_plan, input_of, outbound_plan};
 use tidegate::store::StoreBatch;
 use tidegate::store::memory::MemoryStore;
 use tidegate::store::staging::CacheLimits;
@@ -40,17 +40,9 @@ fn main() -> Result<()> {
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(300_000);
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/tidegate.yaml");
-    let (config, plan) = plan::load(&config, &Overrides::default())?;
-    let shared = Arc::new(fold_plan(&config, plan, ClockKind::Live));
-    let outbound = OutboundPlan {
-        application: "shop".into(),
-        decisions_topic: "shop-decisions".into(),
-        blocks_topic: "shop-blocks".into(),
-        dead_letters_topic: "shop-dlq".into(),
-        changelog_topic: "shop-profiles-changelog".into(),
-        avro_channels: std::collections::BTreeSet::new(),
-        avro: DecisionWriter::new()?,
-    };
+    let (config, plan) = load(&config, &Overrides::default())?;
+    let shared = Arc::new(fold_plan(&config, plan, ClockKind::Live)?);
+    let outbound = outbound_plan(&config)?;
     let events_of = [
         tidegate::event::Stream::Clickstream,
         tidegate::event::Stream::Deliveries,
@@ -172,9 +164,8 @@ impl Bench {
                 }
             }
         }
-        let now = self.fold.clock();
-        for key in self.fold.take_blocks_changed() {
-            let live = self.fold.profile(&key)?.blocks(now);
+        for (key, changed_at) in self.fold.take_blocks_changed() {
+            let live = self.fold.profile(&key)?.blocks(changed_at);
             outgoing.push(outbound::blocks(&key, live, &self.outbound));
         }
         let rendered = self.fold.render();
@@ -198,7 +189,7 @@ impl Bench {
             due: rendered.due,
             positions: Vec::new(),
             changelog: None,
-            written_at: now,
+            written_at: self.fold.clock(),
         })?;
         self.fold.committed();
         self.spent.fold += folded - began;

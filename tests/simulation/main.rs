@@ -3,6 +3,17 @@
 //!
 //! A failing seed is replayed with `TIDEGATE_SIM_SEED=<seed> cargo test --release --test simulation`; `TIDEGATE_SIM_SEEDS=<n>` runs more.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "a simulation that meets what it does not expect has to stop, loudly"
+)]
+
 mod broker;
 mod bus;
 mod outage;
@@ -18,6 +29,9 @@ use world::World;
 
 const PARTITIONS: i32 = 3;
 
+/// Topic, partition, key and value of a record that a reader of committed records sees.
+type Visible = (String, i32, Vec<u8>, Vec<u8>);
+
 fn seeds() -> Vec<u64> {
     let number = |name: &str| {
         std::env::var(name)
@@ -31,7 +45,7 @@ fn seeds() -> Vec<u64> {
 }
 
 /// Everything that leaves: channel topics, decision log, dead letters; of the compacted blocks, what stays.
-fn visible(world: &World) -> Vec<(String, i32, Vec<u8>, Vec<u8>)> {
+fn visible(world: &World) -> Vec<Visible> {
     let mut all: Vec<_> = shop::outputs()
         .into_iter()
         .flat_map(|topic| {
@@ -52,9 +66,7 @@ fn visible(world: &World) -> Vec<(String, i32, Vec<u8>, Vec<u8>)> {
 }
 
 /// Order is promised per customer: sorted by topic and key, in order within.
-fn by_customer(
-    mut all: Vec<(String, i32, Vec<u8>, Vec<u8>)>,
-) -> Vec<(String, i32, Vec<u8>, Vec<u8>)> {
+fn by_customer(mut all: Vec<Visible>) -> Vec<Visible> {
     all.sort_by(|a, b| (&a.0, a.1, &a.2).cmp(&(&b.0, b.1, &b.2)));
     all
 }
@@ -72,7 +84,7 @@ fn world(seed: u64, instances: usize) -> World {
 }
 
 /// What comes out when nothing goes wrong.
-fn reference(seed: u64) -> Vec<(String, i32, Vec<u8>, Vec<u8>)> {
+fn reference(seed: u64) -> Vec<Visible> {
     let mut world = world(seed, 1);
     world.heal();
     world.check();
@@ -97,7 +109,7 @@ fn faults(random: &mut Random) -> Faults {
     }
 }
 
-fn run(seed: u64) -> (Vec<(String, i32, Vec<u8>, Vec<u8>)>, u32) {
+fn run(seed: u64) -> (Vec<Visible>, u32) {
     let mut random = Random::new(seed ^ 0x5eed);
     let mut world = world(seed, 1 + random.below(3) as usize);
     let faults = faults(&mut random);
@@ -117,7 +129,7 @@ fn whatever_breaks_every_decision_leaves_exactly_once_and_in_order() {
         if expected != found {
             let differs = expected.iter().zip(&found).position(|(a, b)| a != b);
             let at = differs.unwrap_or(expected.len().min(found.len()));
-            let show = |all: &[(String, i32, Vec<u8>, Vec<u8>)]| {
+            let show = |all: &[Visible]| {
                 all.get(at).map(|(topic, _, _, value)| {
                     format!("{topic}: {}", String::from_utf8_lossy(value))
                 })
