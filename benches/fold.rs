@@ -183,13 +183,14 @@ impl Bench {
             .map(|record| bytes(&record.key) + bytes(&record.value))
             .sum::<usize>();
         let storing = Instant::now();
+        let written_at = self.fold.clock();
         self.fold.store_mut().write(&StoreBatch {
             changes: rendered.changes,
             undue: rendered.undue,
             due: rendered.due,
             positions: Vec::new(),
             changelog: None,
-            written_at: self.fold.clock(),
+            written_at,
         })?;
         self.fold.committed();
         self.spent.fold += folded - began;
