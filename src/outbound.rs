@@ -143,7 +143,14 @@ pub fn blocks<'b>(
     }
 }
 
+/// Key, value and headers of a dead letter together: below what a producer sends and a broker takes by default (1 MB), because a
+/// record that cannot be put aside would hold its partition up for good.
+const LARGEST_DEAD_LETTER: usize = 950_000;
+
 /// A record that is no event, as it came, with where it stood and why in headers as Kafka Connect names them.
+///
+/// Of one that is too large only what fits is kept: without its value, then without its own headers and key. The header
+/// `tidegate-left-out-bytes` says how much is missing; topic, partition and offset say where it still stands.
 #[must_use]
 pub fn dead_letter(
     record: &Record,
@@ -151,11 +158,6 @@ pub fn dead_letter(
     error: &DecodeError,
     plan: &OutboundPlan,
 ) -> Outgoing {
-    let mut headers: Vec<(String, Vec<u8>)> = record
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone().unwrap_or_default()))
-        .collect();
     let why = [
         ("topic", origin.topic.to_string()),
         ("partition", origin.partition.to_string()),
@@ -167,16 +169,48 @@ pub fn dead_letter(
         ("exception.class.name", error.class_name().to_owned()),
         ("exception.message", error.to_string()),
     ];
-    headers
-        .extend(why.map(|(name, value)| (format!("__connect.errors.{name}"), value.into_bytes())));
+    let why = why.map(|(name, value)| (format!("__connect.errors.{name}"), value.into_bytes()));
+    let own: Vec<(String, Vec<u8>)> = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().unwrap_or_default()))
+        .collect();
+    let value_bytes = record.value.as_ref().map_or(0, Vec::len);
+    let key_bytes = record.key.as_ref().map_or(0, Vec::len);
+    let rest = key_bytes + bytes_of(&own) + bytes_of(&why);
+    let (value, fits) = if rest + value_bytes <= LARGEST_DEAD_LETTER {
+        (record.value.clone(), true)
+    } else {
+        (None, rest <= LARGEST_DEAD_LETTER)
+    };
+    let (key, mut headers) = if fits {
+        (record.key.clone(), own)
+    } else {
+        (None, Vec::new())
+    };
+    headers.extend(why);
+    if value != record.value || !fits {
+        let left_out = if fits {
+            value_bytes
+        } else {
+            value_bytes + rest
+        };
+        let left_out = left_out.to_string().into_bytes();
+        headers.push(("tidegate-left-out-bytes".to_owned(), left_out));
+    }
     Outgoing {
         topic: Arc::clone(&plan.dead_letters_topic),
         target: Target::Key,
-        key: record.key.clone(),
-        value: record.value.clone(),
+        key,
+        value,
         headers,
         changelog_of: None,
     }
+}
+
+fn bytes_of(headers: &[(String, Vec<u8>)]) -> usize {
+    let sizes = headers.iter().map(|(name, value)| name.len() + value.len());
+    sizes.sum()
 }
 
 #[expect(

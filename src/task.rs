@@ -67,6 +67,8 @@ pub struct Task {
     pub reach: Vec<Reach>,
     /// The circuit breaker.
     pub poison: Poison,
+    /// The breaker as it stood at the last commit: what is read again after an abort must not count twice.
+    poison_committed: Poison,
     /// Positions were compared with the log's ends since the store was opened.
     pub checked: bool,
     /// The store was already rebuilt once since the assignment.
@@ -157,6 +159,7 @@ impl Task {
                 inputs
             ],
             poison: Poison::new(poison),
+            poison_committed: Poison::new(poison),
             checked: false,
             rebuilt: false,
             assigned_at: now,
@@ -184,6 +187,7 @@ impl Task {
     /// The batch is durable.
     pub fn committed(&mut self, now: Duration) {
         self.fold.committed();
+        self.poison_committed = self.poison;
         self.moved.fill(false);
         if self.announce {
             self.announce = false;
@@ -244,6 +248,7 @@ impl Task {
     /// Drops everything that is staged and not committed (ST-3), and what was read ahead.
     pub fn discard(&mut self) {
         self.fold.discard();
+        self.poison = self.poison_committed;
         self.moved.fill(false);
         self.positions.fill(None);
         self.announce = true;

@@ -178,24 +178,33 @@ impl Member {
         all
     }
 
-    /// Answers an assignment. New partitions start paused, at their end: nothing is fetched and no offset is asked of the group
-    /// before [`Self::resume`] (that question would wait here for a dead peer's open transaction).
+    /// Answers an assignment. New partitions start paused: nothing is fetched and no offset is asked of the group before
+    /// [`Self::resume`] (that question would wait here for a dead peer's open transaction).
+    ///
+    /// They start at an offset that is a number. A logical one, such as the end, is looked up at the broker, and librdkafka asks
+    /// again half a second later when a seek came before the answer: the position would jump to the end behind the seek's back,
+    /// and what lies between would never be read.
     pub(super) fn assign(&mut self, partitions: &[i32]) -> Result<(), Failure> {
         let mut list = TopicPartitionList::new();
         let taken = self.inputs_of(partitions);
         for (_, topic, partition) in &taken {
-            list.add_partition_offset(topic, *partition, Offset::End)
+            list.add_partition_offset(topic, *partition, Offset::Offset(0))
                 .map_err(|error| failure(Call::Assign, format!("list {topic}"), &error))?;
         }
         let consumer = self.consumer()?;
+        let pause = || {
+            if taken.is_empty() {
+                return Ok(());
+            }
+            let paused = consumer.pause(&list);
+            paused.map_err(|error| failure(Call::Assign, "pause new partitions", &error))
+        };
+        // Before, so that those that were here already never fetch; after, for those that librdkafka only learns of now.
+        pause()?;
         consumer
             .incremental_assign(&list)
             .map_err(|error| failure(Call::Assign, "incremental_assign", &error))?;
-        if !taken.is_empty() {
-            consumer
-                .pause(&list)
-                .map_err(|error| failure(Call::Assign, "pause new partitions", &error))?;
-        }
+        pause()?;
         self.unanswered = None;
         for (input, _, partition) in taken {
             let held = Held {
