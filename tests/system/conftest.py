@@ -45,11 +45,13 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def shared_broker(workspace):
-    """The broker of all tests that leave it alone."""
-    broker = Broker(workspace / "kafka")
+    """The broker of all tests that leave it alone; one in TIDEGATE_TEST_KAFKA_DIR stays up for the next session."""
+    kept = os.environ.get("TIDEGATE_TEST_KAFKA_DIR")
+    broker = Broker(kept or workspace / "kafka")
     broker.up()
     yield broker
-    broker.down()
+    if not kept:
+        broker.down()
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ class Process:
         assert code == 0, f"{self.instance} ended with {code} on SIGTERM:\n{self.text[-4000:]}"
 
     def leave(self, seconds=30):
-        """Scale in: leave the group for good. The contract's signal for that is SIGUSR1 before... see config."""
+        """SIGINT: leave the group for good, so that others take over at once."""
         self.child.send_signal(signal.SIGINT)
         code = self.ended(seconds)
         assert code == 0, f"{self.instance} ended with {code} on SIGINT:\n{self.text[-4000:]}"

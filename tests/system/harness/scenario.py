@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import app as apps
 from . import checks, generate, reader, shop, topics, wait
+from .murmur2 import partition
 
 REAL = apps.ROOT.parent / "shared" / "data" / "rees46_a.jsonl.gz"
 
@@ -118,8 +119,19 @@ class Scenario:
             assert during == after, f"read along: {len(during)} records, afterwards: {len(after)}"
 
     def states_agree(self, instances=("a",)):
-        """Changelog = store = replay's profiles."""
+        """Changelog = store, and some of the profiles in it = replay's."""
         shop.states_agree(self, instances)
+        self.replayed()
+        with open(self.app.directory / "profiles.jsonl", encoding="utf-8") as source:
+            profiles = [json.loads(line) for line in source]
+        sample = random.Random(self.name).sample([p for p in profiles if p["profile"].startswith("c:")], 4)
+        for profile in sample:
+            customer = profile["profile"].removeprefix("c:")
+            number = partition(customer.encode(), self.partitions)
+            owner = reader.committers(self.broker.address, self.name, self.inputs)[(self.inputs[0], number)]
+            config = self.app.config(owner.rsplit("-", 1)[0])
+            stored = json.loads(apps.command("state", "get", "--config", config, "--customer", customer).stdout)
+            assert stored == profile, "a profile differs from replay's"
 
 
 _numbers = itertools.count(1)
@@ -135,7 +147,7 @@ def kill_loop(scenario, seed, kills, instances=("a",), extra="", lose_disk=True)
 
     def start(instance):
         point = draw.choice(INSIDE)
-        hits = draw.randrange(6)
+        hits = draw.randrange(12)
         if lose_disk and draw.random() < 0.25:
             shop.lose_disk(scenario.app, instance)
             if draw.random() < 0.7:
