@@ -43,6 +43,14 @@ def pytest_runtest_makereport(item, call):
         pytest.any_failed = True
 
 
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    """What a failed test leaves running would take the next one's time."""
+    yield
+    while app.RUNNING:
+        app.RUNNING.pop().close()
+
+
 @pytest.fixture(scope="session")
 def shared_broker(workspace):
     """The broker of all tests that leave it alone; one in TIDEGATE_TEST_KAFKA_DIR stays up for the next session."""

@@ -21,6 +21,8 @@ KILLABLE = Path(os.environ.get("TIDEGATE_FAILPOINTS_BIN", BIN / "tidegate-failpo
 
 # Everything that any process of this session printed, for the canary.
 LOGS = []
+# Every application of the test that runs.
+RUNNING = []
 
 
 def command(*arguments, binary=PLAIN, check=True, seconds=300, **more):
@@ -149,6 +151,7 @@ class Application:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._ports, self.processes = {}, []
+        RUNNING.append(self)
 
     def port(self, instance):
         return self._ports.setdefault(instance, brokers.free_port())
