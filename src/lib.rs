@@ -32,9 +32,16 @@
 //!
 //! # What is deliberately absent
 //!
-//! The core (first group below) has no I/O, clock, randomness, logs or metrics: [`engine::step`] is a function of values. Only
-//! [`bus::kafka`](bus) names the Kafka client, only `store::rocks` RocksDB, only [`clock`] reads the time; `tests/tidy.rs` holds us
-//! to it. There is no mode in which a decision may be lost or repeated.
+//! The core (first group below) has no I/O, clock, randomness, logs or metrics: [`engine::step`] is a function of values, and
+//! [`outbound`] writes what it decided into the bus's plain values. Only [`bus::kafka`](bus) names the Kafka client, only
+//! `store::rocks` RocksDB, only [`clock`] reads the time; `tests/tidy.rs` holds us to it. There is no mode in which a decision may be
+//! lost or repeated; the bugs of [`planted`] exist only in the builds that the fault suite must catch.
+//!
+//! # Beside the walk
+//!
+//! [`config`] reads the one file, [`plan`] turns it into what tasks are given, [`app`] puts the parts together, [`cli`] asks for them.
+//! [`replay`] drives the same fold and merge over a [`recording`], without a bus; `feed` publishes that recording so that `run` sees
+//! the same. [`telemetry`] and [`http`] tell of it all, and of no customer.
 
 // The core, in reading order.
 pub mod value;
@@ -51,7 +58,6 @@ pub mod engine;
 pub mod decision;
 pub mod outbound;
 pub mod partitioner;
-pub mod planted;
 
 // The shell, in reading order.
 pub mod bus;
@@ -61,6 +67,8 @@ pub mod store;
 pub mod task;
 
 pub mod worker;
+
+pub mod planted;
 
 pub mod config;
 #[cfg(feature = "kafka")]

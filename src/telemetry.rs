@@ -12,15 +12,17 @@ use prometheus::{Registry, TextEncoder};
 
 use crate::value::Timestamp;
 
+mod labels;
 pub mod logs;
 pub mod status;
 pub mod table;
 mod worker;
 
+pub use labels::{Outcome, Remade};
 pub use logs::{LogError, LogFormat};
 pub use status::{NotReady, Read, Status, Stuck, TaskState, TaskStatus, WorkerStatus};
 pub use table::{BUCKETS, Kind, METRICS, Metric};
-pub use worker::{Committed, Outcome, Remade, Tally, TaskReport, WorkerTelemetry};
+pub use worker::{Committed, Tally, TaskReport, WorkerTelemetry};
 
 use table::Families;
 use worker::WorkerCell;

@@ -7,58 +7,13 @@ use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter};
 
+use super::labels::{Outcome, Remade};
 use super::status::{Read, TaskState, TaskStatus, WorkerStatus};
 use super::{Telemetry, lock};
 use crate::bus::InputId;
 use crate::decision::{Verdict, VerdictKind};
 use crate::event::EventType;
 use crate::value::Timestamp;
-
-/// What became of a decoded event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// Into a profile.
-    Folded,
-    /// Seen before within the dedup window.
-    Duplicate,
-    /// Nobody's.
-    Unattributed,
-}
-
-impl Outcome {
-    /// As label.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Folded => "folded",
-            Self::Duplicate => "duplicate",
-            Self::Unattributed => "unattributed",
-        }
-    }
-}
-
-/// Why a producer was made anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remade {
-    /// Its commit had an unknown outcome.
-    UnknownOutcome,
-    /// Its commit succeeded, but a late `EndTxn` may be on its way.
-    Suspect,
-    /// The broker fenced it while the consumer is still a member.
-    Fenced,
-}
-
-impl Remade {
-    /// As label.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UnknownOutcome => "unknown_outcome",
-            Self::Suspect => "suspect",
-            Self::Fenced => "fenced",
-        }
-    }
-}
 
 /// Names of one series of verdicts.
 type VerdictLabels = (VerdictKind, Arc<str>, Arc<str>, Arc<str>);
