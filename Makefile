@@ -42,7 +42,7 @@ test: setup fmt-check clippy unit binaries validate system docs deny ## everythi
 
 .PHONY: soak
 soak: setup binaries ## the long versions: 50 kills, the deliberate bugs that must be caught, more cases per property
-	$(call phase,properties,PROPTEST_CASES=20000 cargo test --release --locked --quiet)
+	$(call phase,properties,PROPTEST_CASES=20000 TIDEGATE_SIM_SEEDS=5000 cargo test --release --locked --quiet)
 	$(call phase,system suite (long),SOAK=1 tests/system/run)
 
 .PHONY: bench

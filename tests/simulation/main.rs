@@ -40,7 +40,7 @@ fn seeds() -> Vec<u64> {
     };
     match number("TIDEGATE_SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("TIDEGATE_SIM_SEEDS").unwrap_or(200)).collect(),
+        None => (0..number("TIDEGATE_SIM_SEEDS").unwrap_or(60)).collect(),
     }
 }
 
