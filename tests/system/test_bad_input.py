@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from harness import feed, reader, shop, wait
 
 
@@ -66,8 +65,6 @@ def test_bad_records_become_dead_letters_and_the_good_ones_between_them_are_deci
         assert letter.key and letter.key.decode() not in headers["__connect.errors.exception.message"], "an error text names no customer"
 
 
-# Not in the default selection yet: not shown to pass often enough on a busy machine.
-@pytest.mark.soak
 def test_a_record_of_two_megabytes_becomes_a_dead_letter_and_the_rest_is_decided(shared_broker, workspace):
     # Larger than a producer may send by default: the topics were made to take it, as a shop's may be.
     shop_now = shop.Live(shared_broker, workspace, after="1h", topic_settings={"max.message.bytes": "4000000"})

@@ -26,8 +26,6 @@ def test_kills_inside_batches_lose_repeat_and_invent_nothing(shared_broker, work
     scenario.states_agree(instances)
 
 
-# Not in the default selection yet: not shown to pass often enough on a busy machine.
-@pytest.mark.soak
 def test_an_instance_stopped_past_its_session_and_continued_decides_nothing_twice(shared_broker, workspace, log_of_a_shop):
     scenario = Scenario(shared_broker, workspace, log_of_a_shop)
     slow = "commit.after_store=sleep(40)"  # so that the run is still on its way when the stopped one comes back
@@ -44,8 +42,6 @@ def test_an_instance_stopped_past_its_session_and_continued_decides_nothing_twic
     scenario.states_agree(("a", "b"))
 
 
-# Not in the default selection yet: not shown to pass often enough on a busy machine.
-@pytest.mark.soak
 def test_a_broker_stopped_and_started_costs_time_only(own_broker, workspace, log_of_a_shop):
     scenario = Scenario(own_broker, workspace, log_of_a_shop)
     with scenario.live() as live:

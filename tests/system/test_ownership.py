@@ -19,8 +19,6 @@ def log_of_a_shop(workspace):
     return scenarios.events_file(workspace, seed=5, count=60_000 if SOAK else 30_000, customers=3_000)
 
 
-# Not in the default selection yet: not shown to pass often enough on a busy machine.
-@pytest.mark.soak
 def test_every_partition_number_has_one_owner_for_all_inputs_through_joins_leaves_and_kills(shared_broker, workspace, log_of_a_shop):
     scenario = Scenario(shared_broker, workspace, log_of_a_shop, partitions=8)
     seen = shop.Ownership(scenario)
@@ -46,8 +44,6 @@ def test_every_partition_number_has_one_owner_for_all_inputs_through_joins_leave
     assert len(owners) == 8 and any(len(stretch) > 2 for stretch in owners.values()), f"the run moved too little: {owners}"
 
 
-# Not in the default selection yet: not shown to pass often enough on a busy machine.
-@pytest.mark.soak
 def test_a_zombie_whose_next_batch_holds_only_timers_is_fenced(shared_broker, workspace):
     shop_now = shop.Live(shared_broker, workspace, after="10s")
     customers = [f"z-{n}" for n in range(40)]
@@ -73,8 +69,6 @@ def test_a_zombie_whose_next_batch_holds_only_timers_is_fenced(shared_broker, wo
     shop.states_agree(shop_now, ("a", "b"))
 
 
-# Not in the default selection yet: not shown to pass often enough on a busy machine.
-@pytest.mark.soak
 def test_a_restore_that_starts_while_a_dead_peers_transaction_is_open_ends_complete(shared_broker, workspace, log_of_a_shop):
     scenario = Scenario(shared_broker, workspace, log_of_a_shop)
     changelog = f"{scenario.name}-profiles-changelog"
@@ -105,7 +99,8 @@ def test_a_restore_that_starts_while_a_dead_peers_transaction_is_open_ends_compl
     scenario.states_agree()
 
 
-# Not in the default selection yet: not shown to pass often enough on a busy machine.
+# Not in the default selection: after such a pause the broker fences the static member that joined anew (FencedInstanceId, two answers to
+# one join), the process ends with 70 and a supervisor has to start it again. Nothing is lost by that, but the title is not true yet.
 @pytest.mark.soak
 def test_a_broker_paused_beyond_the_transaction_timeout_costs_a_remade_producer_and_not_the_process(own_broker, workspace, log_of_a_shop):
     scenario = Scenario(own_broker, workspace, log_of_a_shop)
@@ -130,8 +125,6 @@ def _after(seconds):
     return lambda: time.monotonic() > end
 
 
-# Not in the default selection yet: not shown to pass often enough on a busy machine.
-@pytest.mark.soak
 def test_a_store_directory_older_than_the_tombstones_is_rebuilt(shared_broker, workspace, log_of_a_shop):
     scenario = Scenario(shared_broker, workspace, log_of_a_shop)
     changelog = f"{scenario.name}-profiles-changelog"
