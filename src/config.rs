@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 mod check;
 mod node;
+mod norms;
 mod overrides;
 mod policy;
 mod print;
@@ -26,9 +27,9 @@ pub use overrides::Overrides;
 pub use problem::{Place, Problem, Problems};
 pub use resolve::internal_topic;
 pub use sections::{
-    App, CapSetting, Channel, Clock, Commit, Config, Counted, DeadLetters, Exposed, Format, Http,
-    Identity, Input, Kafka, Keying, Log, LogFormat, Mode, Paths, PolicySection, Reserved, Shop,
-    State, Topics,
+    Amount, App, CapSetting, Channel, Clock, Commit, Config, ConsumptionSection, Counted, Day,
+    DeadLetters, Exposed, Format, Http, Identity, Input, Kafka, Keying, Log, LogFormat, Mode,
+    NormsSection, Paths, PeakSection, PolicySection, Reserved, RfmSection, Shop, State, Topics,
 };
 pub use values::{Per, Percent, Properties, QuietTime, Rate, Secret, stream_name};
 

@@ -8,6 +8,10 @@ use std::sync::Arc;
 use crate::flow::Class;
 use crate::value::Span;
 
+pub mod norms;
+
+pub use norms::Norms;
+
 /// What a channel is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelMode {
@@ -125,4 +129,33 @@ pub struct Policy {
     pub currency_digits: u32,
     /// The shop's currency, ISO 4217.
     pub currency: String,
+    /// What a customer's history is measured against.
+    pub norms: Norms,
+}
+
+impl Default for Policy {
+    /// Nothing stands in the way: no caps, gaps, pauses or control group, and no channel either. What is configured starts from
+    /// [`crate::config`]'s defaults, not from these.
+    fn default() -> Self {
+        Self {
+            channels: BTreeMap::new(),
+            caps: Vec::new(),
+            min_gap: Span::ZERO,
+            same_message: Span::ZERO,
+            control_group: 0,
+            control_salt: String::new(),
+            purchase_cooloff: Span::ZERO,
+            cooloff_exempt: Vec::new(),
+            bought_product: Span::ZERO,
+            soft_opt_in: false,
+            time_zone: "UTC".to_owned(),
+            dedup: Span::from_hours(24),
+            soft_bounce_limit: 3,
+            service_per_hour: 5,
+            address_key: [0; 32],
+            currency_digits: 2,
+            currency: "EUR".to_owned(),
+            norms: Norms::default(),
+        }
+    }
 }

@@ -23,8 +23,13 @@ pub mod limits;
 pub mod orders;
 pub mod person;
 pub mod reach;
+pub mod rhythm;
 pub mod running;
+pub mod scores;
+pub mod service;
+pub mod supply;
 mod view;
+pub mod worth;
 
 pub use activity::Activity;
 pub use blocks::{Block, BlockOn, Blocks};
@@ -36,7 +41,11 @@ pub use journal::Journal;
 pub use orders::{OrderNews, OrderRecord, OrderState, Orders};
 pub use person::Person;
 pub use reach::Reach;
+pub use rhythm::Rhythm;
 pub use running::Running;
+pub use scores::Scores;
+pub use service::Service;
+pub use supply::Supply;
 
 /// The parts that a profile is stored in. Numbers are part of the stored key: append only, never reuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,13 +71,13 @@ pub enum SectionId {
     Blocks = 9,
     /// Last trigger per flow and instance key, for re-entry.
     History = 10,
-    /// Reserved: consumption per product.
+    /// Reserved: consumption per product beyond what the kept orders tell.
     Supply = 11,
-    /// Reserved: purchase rhythm.
+    /// Reserved: purchase rhythm beyond what the kept orders tell.
     Rhythm = 12,
-    /// Reserved: external scores.
+    /// What external models say.
     Scores = 13,
-    /// Reserved: tickets, returns and feedback.
+    /// Tickets and feedback.
     Service = 14,
     /// Reserved: attribution touches.
     Attribution = 15,
@@ -188,6 +197,10 @@ pub struct Profile {
     pub contacts: Contacts,
     /// When flows last spoke.
     pub history: Section<History>,
+    /// What external models say.
+    pub scores: Section<Scores>,
+    /// Tickets and feedback.
+    pub service: Section<Service>,
     blocks: Section<Blocks>,
     blocks_changed: bool,
 }
@@ -205,6 +218,8 @@ impl PartialEq for Profile {
             && self.running == other.running
             && self.contacts == other.contacts
             && self.history == other.history
+            && self.scores == other.scores
+            && self.service == other.service
             && self.blocks == other.blocks
     }
 }
@@ -234,6 +249,8 @@ impl Profile {
             running: Section::default(),
             contacts: Contacts::default(),
             history: Section::default(),
+            scores: Section::default(),
+            service: Section::default(),
             blocks: Section::default(),
             blocks_changed: false,
         }

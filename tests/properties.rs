@@ -17,7 +17,7 @@ use tidegate::decision::{Verdict, VerdictKind};
 use tidegate::engine::Plan;
 use tidegate::flow::Class;
 use tidegate::policy::{Cap, CapScope, Policy, Window};
-use tidegate::profile::Profile;
+use tidegate::profile::{Profile, Rhythm, Supply};
 use tidegate::value::{Span, Timestamp};
 
 /// One thing that happens: what, minutes after the one before, and how many minutes late it arrives.
@@ -78,6 +78,8 @@ fn deed() -> impl Strategy<Value = (&'static str, Value)> {
     ]
 }
 
+/// How many events the shuffled history has.
+const EVENTS: usize = 22;
 /// Receipts that give no slot back.
 const KEEPING: &[&str] = &[
     "accepted",
@@ -260,32 +262,48 @@ proptest! {
         }
     }
 
-    /// The fold orders by effective time: adds, orders, consents and traits that arrive shuffled and twice end in the same profile.
+    /// The fold orders by effective time: what arrives shuffled and twice ends in the same profile, and so in the same statistics.
     #[test]
-    fn shuffled_and_repeated_events_fold_to_the_same(order in Just((0..14_usize).collect::<Vec<_>>()).prop_shuffle(), twice in 0..14_usize) {
-        let at = |minute: usize| start().plus(Span::from_minutes(i64::try_from(minute).unwrap()));
+    fn shuffled_and_repeated_events_fold_to_the_same(order in Just((0..EVENTS).collect::<Vec<_>>()).prop_shuffle(), twice in 0..EVENTS) {
+        let at = |index: usize| start().plus(Span::from_hours(i64::try_from(index).unwrap()));
         let event = |index: usize| {
-            let (kind, body) = match index % 7 {
+            let (kind, body) = match index % 11 {
                 0 => ("product_added", json!({ "cart_id": "k", "product_id": format!("p{index}"), "price": "10.00" })),
                 1 => ("identified", json!({ "locale": format!("l{index}"), "traits": { "size": index } })),
-                2 => ("consent_changed", json!({ "channel": "email", "state": if index > 7 { "denied" } else { "granted" } })),
+                2 => ("consent_changed", json!({ "channel": "email", "state": if index > 13 { "denied" } else { "granted" } })),
                 3 => ("order_completed", json!({ "order_id": "o", "total": format!("{index}.00"), "products": [] })),
-                4 => ("identified", json!({ "addresses": { "email": format!("{index}@shop.test") }, "consents": { "push": index > 7 } })),
-                5 => ("order_completed", json!({ "order_id": format!("o{index}"), "total": "5.00", "products": [] })),
-                _ => ("order_cancelled", json!({ "order_id": "o5" })),
+                4 => ("identified", json!({ "addresses": { "email": format!("{index}@shop.test") }, "consents": { "push": index > 13 } })),
+                5 => ("order_completed", json!({ "order_id": format!("o{index}"), "total": "5.00", "discount": "1.00", "products": [{ "product_id": "p" }] })),
+                6 => ("order_cancelled", json!({ "order_id": "o5" })),
+                7 => ("order_refunded", json!({ "refund_id": format!("r{index}"), "order_id": "o16", "total": "2.00", "products": [{ "product_id": "p" }] })),
+                8 => ("score_updated", json!({ "model": "churn", "horizon": "30d", "value": format!("0.{index}"), "valid_until": at(index + 100) })),
+                9 => (if index > 13 { "ticket_opened" } else { "ticket_resolved" }, json!({ "ticket_id": "t" })),
+                _ => ("feedback_given", json!({ "score": index % 10 })),
             };
             json!({ "event_id": format!("e{index}"), "type": kind, "event_time": at(index), "customer_id": "c1", "source": "s", "properties": body }).to_string()
         };
         let fold = |order: &[usize]| {
-            let mut policy = open_policy();
-            policy.channels.clear();
             let flows = tidegate::flow::FlowSet::default();
+            let policy = Policy { time_zone: "Europe/Berlin".to_owned(), ..Policy::default() };
             let mut shop = Shop::new(Plan { flows, policy });
             let late = at(60);
             for index in order.iter().chain([&twice]) {
                 shop.event(&event(*index), Some(late), false);
             }
-            let mut view = only(&shop).view();
+            let profile = only(&shop);
+            let policy = &shop.plan.policy;
+            let zone = profile.zone(policy);
+            let statistics = format!(
+                "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+                Rhythm::of(&profile.orders, &zone),
+                Supply::of(&profile.orders, "p", &policy.norms.consumption),
+                profile.rfm(&policy.norms.rfm, late),
+                (profile.discount_share(), profile.return_share(), profile.is_peak_only(&policy.norms, &zone)),
+                profile.orders.usual_product().map(|item| &item.product_id),
+                (profile.has_negative_experience(&policy.norms, late), profile.winback_reason(policy, late)),
+                profile.scores.value("churn/30d", late),
+            );
+            let mut view = profile.view();
             let lines = view["carts"][0]["lines"].as_array_mut().unwrap();
             lines.sort_by_key(|line| line["product_id"].to_string());
             // What arrived first stands first in these; the rest of the profile must be equal to the letter.
@@ -293,9 +311,9 @@ proptest! {
                 view["reach"][list].as_array_mut().unwrap().sort_by_key(Value::to_string);
             }
             view["closed_carts"].as_array_mut().unwrap().sort_by_key(Value::to_string);
-            view
+            (statistics, view)
         };
-        let in_order: Vec<usize> = (0..14).collect();
+        let in_order: Vec<usize> = (0..EVENTS).collect();
         prop_assert_eq!(fold(&order), fold(&in_order));
     }
 }

@@ -330,7 +330,11 @@ type Setting = (String, String);
 /// The sections of the configuration as declared: name of the struct, its settings.
 fn sections() -> Vec<(String, Vec<Setting>)> {
     let mut sections: Vec<(String, Vec<Setting>)> = Vec::new();
-    for file in ["src/config/sections.rs", "src/config/policy.rs"] {
+    for file in [
+        "src/config/sections.rs",
+        "src/config/policy.rs",
+        "src/config/norms.rs",
+    ] {
         let text = read(file);
         for block in text.split("\nsection! {\n").skip(1) {
             let block = block.split("\n}\n").next().unwrap();

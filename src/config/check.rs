@@ -238,6 +238,7 @@ impl Config {
     }
 
     fn check_policy(&self, problems: &mut Vec<Problem>) {
+        self.policy.norms.check(problems);
         let shipped = super::policy::CapSetting::shipped();
         for (index, cap) in self.policy.caps.iter().enumerate() {
             let path = format!("policy.caps[{index}]");

@@ -1,6 +1,7 @@
 //! The `policy` section: what binds every flow, with the shipped defaults (product.md §7).
 
 use super::node::{Node, Value};
+use super::norms::NormsSection;
 use super::problem::Problem;
 use super::setting::{Fields, Setting, choice, read_scalar, section};
 use super::values::Per;
@@ -32,6 +33,8 @@ section! {
         soft_bounce_limit: u32 = 3,
         /// Service messages per customer and hour. Default 5.
         service_per_hour: u32 = 5,
+        /// What a customer's own history is measured against.
+        norms: NormsSection,
     }
 }
 

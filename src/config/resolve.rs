@@ -76,6 +76,7 @@ impl Config {
             address_key: blake3::derive_key("tidegate 2026 address id", secret.as_bytes()),
             currency_digits,
             currency: self.shop.currency.clone(),
+            norms: settings.norms.norms(currency_digits),
         })
     }
 

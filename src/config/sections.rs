@@ -11,6 +11,7 @@ use super::values::{Percent, Properties, QuietTime, Rate, Secret};
 use crate::event::{EventType, Stream};
 use crate::value::Span;
 
+pub use super::norms::{Amount, ConsumptionSection, Day, NormsSection, PeakSection, RfmSection};
 pub use super::policy::{CapSetting, Counted, PolicySection};
 
 section! {

@@ -9,13 +9,6 @@ use jiff::{Span as Calendar, ToSpan};
 use crate::policy::{MinuteOfDay, QuietHours};
 use crate::value::Timestamp;
 
-/// A zone of the database; a name that it does not know counts as UTC.
-pub(super) fn zone(own: Option<&str>, default: &str) -> TimeZone {
-    own.and_then(|name| TimeZone::get(name).ok())
-        .or_else(|| TimeZone::get(default).ok())
-        .unwrap_or(TimeZone::UTC)
-}
-
 fn local(at: Timestamp, zone: &TimeZone) -> Option<DateTime> {
     let instant = jiff::Timestamp::from_millisecond(at.millis()).ok()?;
     Some(zone.to_datetime(instant))
@@ -92,6 +85,10 @@ pub(super) fn week_start(at: Timestamp, ago: i64, zone: &TimeZone) -> Option<Tim
 mod tests {
     use super::*;
 
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).unwrap()
+    }
+
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).unwrap()
     }
@@ -103,7 +100,7 @@ mod tests {
 
     #[test]
     fn quiet_hours_pass_midnight_and_end_at_local_nine() {
-        let zone = zone(Some("Europe/Berlin"), "UTC");
+        let zone = zone("Europe/Berlin");
         let until = |text| quiet_until(at(text), NIGHT, &zone).map(|t| t.to_string());
         assert_eq!(until("2026-03-01T19:59:59Z"), None);
         assert_eq!(
@@ -126,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_local_time_that_does_not_exist_moves_forward_and_one_that_comes_twice_counts_once() {
-        let zone = zone(Some("Europe/Berlin"), "UTC");
+        let zone = zone("Europe/Berlin");
         let hours = |from: u32, to: u32| QuietHours {
             from: MinuteOfDay(from),
             to: MinuteOfDay(to),
@@ -145,7 +142,7 @@ mod tests {
 
     #[test]
     fn days_and_weeks_begin_at_local_midnight() {
-        let zone = zone(Some("America/New_York"), "UTC");
+        let zone = zone("America/New_York");
         let noon = at("2026-03-08T16:00:00Z");
         assert_eq!(
             day_start(noon, 0, &zone).unwrap().to_string(),

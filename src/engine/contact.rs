@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::advance::step_of;
-use super::calendar::{next_quiet, zone};
+use super::calendar::next_quiet;
 use super::context::context;
 use super::gate::{Ruling, Wish, examine};
-use super::turn::{Name, Turn, place_at};
+use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{
     Address, Check, DecisionId, Message, Offer, Reason, Trigger, Verdict, VerdictKind, Why,
 };
@@ -48,14 +48,14 @@ impl Turn<'_> {
             let Some(step) = step_of(flow, instance.step) else {
                 return self.finish(index);
             };
-            let cart = instance.cart_id.as_deref();
-            if !self.holds(flow.enter.when.as_ref(), None, cart) {
+            let subject = Subject::of(&instance);
+            if !self.holds(flow.enter.when.as_ref(), None, subject) {
                 let reason = self.entry_lost(&instance, flow);
                 self.skip(&instance, flow, reason, None, vec![unmet()]);
                 self.profile.running.instances.remove(index);
                 return;
             }
-            let (ruling, checks) = if self.holds(step.when.as_ref(), None, cart) {
+            let (ruling, checks) = if self.holds(step.when.as_ref(), None, subject) {
                 self.try_step(index, &instance, flow, step)
             } else {
                 (Ruling::PassOver(Reason::ExitEvent), vec![unmet()])
@@ -362,8 +362,7 @@ impl Turn<'_> {
             .quiet_hours
             .filter(|_| class != Class::Transactional)
             .and_then(|quiet| {
-                let policy = &self.plan.policy;
-                let zone = zone(self.profile.person.time_zone(), &policy.time_zone);
+                let zone = self.profile.zone(&self.plan.policy);
                 next_quiet(self.now, quiet, &zone)
             });
         quiet.map_or(expires_at, |quiet| quiet.min(expires_at))

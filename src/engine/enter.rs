@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::exits::{order_of, product_of};
-use super::turn::{Name, Turn, place_at};
+use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{Reason, VerdictKind, Why};
 use crate::event::{Body, Event, EventType, Product};
 use crate::flow::{Flow, InstanceKey, Reenter};
@@ -108,7 +108,11 @@ impl Turn<'_> {
             InstanceKey::Cart => Some(key.as_str()),
             InstanceKey::Order | InstanceKey::Product | InstanceKey::Customer => cart_of(event),
         };
-        if !self.holds(flow.enter.when.as_ref(), Some(event), cart_id) {
+        let subject = Subject {
+            cart: cart_id,
+            product: matches!(flow.instance, InstanceKey::Product).then_some(key.as_str()),
+        };
+        if !self.holds(flow.enter.when.as_ref(), Some(event), subject) {
             return;
         }
         if let Some(index) = self.profile.running.find(&flow.name, &key) {

@@ -1,6 +1,6 @@
 //! What ends a running instance: purchases that made it pointless, other exits, and successes that an event of the customer is.
 
-use super::turn::{Name, Turn, place_at};
+use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{Reason, VerdictKind, Why};
 use crate::event::{Body, Event, EventType, Order, Product, Stream};
 use crate::flow::{Exit, Flow, InstanceKey, Relevance, Success};
@@ -166,7 +166,7 @@ impl Turn<'_> {
             }
             (Some(_) | None, _) => same_instance(flow, instance, event),
         };
-        concerns && self.holds(exit.when.as_ref(), Some(event), instance.cart_id.as_deref())
+        concerns && self.holds(exit.when.as_ref(), Some(event), Subject::of(instance))
     }
 
     /// Ends an instance: what it handed over and is still unsent is retracted; what it had yet to say is logged as skipped.

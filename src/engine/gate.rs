@@ -10,7 +10,7 @@
 use jiff::tz::TimeZone;
 
 use super::Plan;
-use super::calendar::{quiet_until, zone};
+use super::calendar::quiet_until;
 use super::caps::{self, Weight};
 use crate::decision::{Check, Offer, Reason, Scope};
 use crate::event::Consent;
@@ -75,7 +75,7 @@ pub(super) fn examine(
         plan,
         profile,
         now,
-        zone: zone(profile.person.time_zone(), &plan.policy.time_zone),
+        zone: profile.zone(&plan.policy),
         checks: Vec::with_capacity(12),
     };
     let ruling = gate.rule(wish).err().unwrap_or(Ruling::Pass);

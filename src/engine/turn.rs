@@ -29,6 +29,26 @@ pub(super) struct Turn<'a> {
     pub(super) verdicts: &'a mut Vec<Verdict>,
 }
 
+/// What a condition looks at beside the customer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Subject<'a> {
+    pub(super) cart: Option<&'a str>,
+    pub(super) product: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    /// What an instance is about.
+    pub(super) fn of(instance: &'a Instance) -> Self {
+        Self {
+            cart: instance.cart_id.as_deref(),
+            product: instance
+                .about
+                .first()
+                .map(|about| about.product_id.as_str()),
+        }
+    }
+}
+
 /// What a decision id is made of (EO-3): causes only, never a partition, offset or clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name<'a> {
@@ -143,14 +163,16 @@ impl Turn<'_> {
         &self,
         condition: Option<&Condition>,
         event: Option<&Event>,
-        cart_id: Option<&str>,
+        subject: Subject<'_>,
     ) -> bool {
         condition.is_none_or(|condition| {
-            let cart = cart_id.and_then(|id| self.profile.carts.get(id));
+            let cart = subject.cart.and_then(|id| self.profile.carts.get(id));
             condition.holds(&condition::Scope {
                 profile: self.profile,
                 event,
                 cart,
+                product: subject.product,
+                policy: &self.plan.policy,
                 now: self.now,
             })
         })

@@ -19,6 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::event::{Event, EventType};
+use crate::policy::Policy;
 use crate::profile::Profile;
 use crate::profile::carts::Cart;
 use crate::value::Timestamp;
@@ -26,6 +27,7 @@ use crate::value::Timestamp;
 mod check;
 pub mod fields;
 mod plan;
+mod read;
 mod source;
 
 /// Longest source of a condition, in bytes.
@@ -44,6 +46,10 @@ pub struct Scope<'a> {
     pub event: Option<&'a Event>,
     /// The cart that the instance or the event is about.
     pub cart: Option<&'a Cart>,
+    /// The product that the instance is about; else fields of `supply` go by the event's.
+    pub product: Option<&'a str>,
+    /// What the customer's history is measured against.
+    pub policy: &'a Policy,
     /// The task's clock.
     pub now: Timestamp,
 }

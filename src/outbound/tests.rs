@@ -40,22 +40,7 @@ fn policy() -> Policy {
             channel("email", false, &["cart", "products"]),
             channel("push", true, &["profile"]),
         ]),
-        caps: Vec::new(),
-        min_gap: Span::ZERO,
-        same_message: Span::ZERO,
-        control_group: 0,
-        control_salt: String::new(),
-        purchase_cooloff: Span::ZERO,
-        cooloff_exempt: Vec::new(),
-        bought_product: Span::ZERO,
-        soft_opt_in: false,
-        time_zone: "UTC".to_owned(),
-        dedup: Span::ZERO,
-        soft_bounce_limit: 3,
-        service_per_hour: 5,
-        address_key: [0; 32],
-        currency_digits: 2,
-        currency: "EUR".to_owned(),
+        ..Policy::default()
     }
 }
 

@@ -135,11 +135,11 @@ impl Profile {
             }
             SectionId::Blocks => put(&mut self.blocks, value),
             SectionId::History => put(&mut self.history, value),
+            SectionId::Scores => put(&mut self.scores, value),
+            SectionId::Service => put(&mut self.service, value),
             // Nothing writes these yet; a value there is of a newer version.
             SectionId::Supply
             | SectionId::Rhythm
-            | SectionId::Scores
-            | SectionId::Service
             | SectionId::Attribution
             | SectionId::Identity => Err(Malformed::Version),
         }
@@ -178,6 +178,8 @@ impl Profile {
         });
         take(&mut self.blocks, SectionId::Blocks, bytes, each);
         take(&mut self.history, SectionId::History, bytes, each);
+        take(&mut self.scores, SectionId::Scores, bytes, each);
+        take(&mut self.service, SectionId::Service, bytes, each);
     }
 
     fn take_running(&mut self, bytes: &mut Vec<u8>, each: &mut Each<'_>) {

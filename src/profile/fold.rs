@@ -124,13 +124,13 @@ impl Profile {
                 }
                 self.reach.learn(identity, &event.source, at);
             }
-            // The engine folds these together with what follows from them; the sections of the others come with later flows.
+            Body::Ticket(ticket) => self.service.ticket(&ticket.ticket_id, event.kind, at),
+            Body::Feedback(feedback) => self.service.feedback(feedback.score, at),
+            Body::Score(score) => self.scores.learn(score, at),
+            // The engine folds these together with what follows from them.
             Body::Receipt(_)
             | Body::Consent(_)
             | Body::SendRequest(_)
-            | Body::Ticket(_)
-            | Body::Feedback(_)
-            | Body::Score(_)
             | Body::Merge(_)
             | Body::Erasure => {}
         }

@@ -69,6 +69,12 @@ pub const SCOPES: usize = 64;
 pub const SCOPE_BYTES: usize = 2_048;
 /// Last triggers remembered for re-entry.
 pub const HISTORY: usize = 80;
+/// Tickets told apart: nobody has more open at once, and a settled one that is forgotten stays settled.
+pub const TICKETS: usize = 24;
+/// External models times horizons.
+pub const SCORES: usize = 24;
+/// Longest name of a model or horizon kept.
+pub const SCORE_NAME_BYTES: usize = 64;
 /// Steps of a flow that an instance can remember.
 pub const STEPS: usize = 16;
 
@@ -342,6 +348,19 @@ mod tests {
                 route: format!("c:{}", id(0)),
             };
             profile.push_block(block, time(0));
+        }
+        for n in 0..SCORES + 9 {
+            let score = crate::event::Score {
+                model: id(n).chars().rev().collect(),
+                horizon: Some(id(n)),
+                value: i64::MAX,
+                valid_until: Some(time(n)),
+            };
+            profile.scores.learn(&score, time(n));
+            profile
+                .service
+                .ticket(&id(n), EventType::TicketOpened, time(n));
+            profile.service.feedback(10, time(n));
         }
         let mut bytes = std::collections::BTreeMap::new();
         profile.take_changes(&mut |section, _, value| {

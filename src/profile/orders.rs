@@ -189,6 +189,9 @@ pub struct Totals {
     /// Hashes of recent refund ids, oldest first.
     #[cbor(n(9), skip_if = "Vec::is_empty")]
     pub refund_ids: Vec<u64>,
+    /// Effective time of the last refund.
+    #[n(10)]
+    pub last_refund_at: Option<Timestamp>,
 }
 
 /// One chunk of the section.
@@ -394,7 +397,7 @@ impl Orders {
     }
 
     /// Folds `order_completed` or `order_updated` of effective time `at`.
-    pub(super) fn place(&mut self, order: &Order, kind: EventType, at: Timestamp) -> OrderNews {
+    pub(crate) fn place(&mut self, order: &Order, kind: EventType, at: Timestamp) -> OrderNews {
         let completed = kind == EventType::OrderCompleted;
         let amount = order.total.unwrap_or_else(|| {
             order.products.iter().fold(Money::ZERO, |sum, product| {
@@ -430,7 +433,9 @@ impl Orders {
             totals.cancelled_money = totals.cancelled_money.plus(change);
         }
         if let Some(record) = self.recent_mut(&order.order_id, at) {
-            record.placed_at = record.placed_at.min(at);
+            // What was told of it before its first order event (a refund, a parcel) says nothing of when it was placed.
+            let is_told = record.told_at != Timestamp::ZERO;
+            record.placed_at = if is_told { record.placed_at.min(at) } else { at };
             if is_newest {
                 record.tell(order, at);
             }
@@ -498,6 +503,7 @@ impl Orders {
             totals.refund_ids.remove(0);
         }
         totals.refunds += 1;
+        totals.last_refund_at = totals.last_refund_at.max(Some(at));
         totals.refunded = totals.refunded.plus(amount);
         if let Some(order_id) = &refund.order_id
             && let Some(record) = self.recent_mut(order_id, at)

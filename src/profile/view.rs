@@ -112,6 +112,13 @@ impl Profile {
             })).collect::<Vec<_>>(),
             "contacts": contacts.into_iter().map(contact).collect::<Vec<_>>(),
             "blocks": self.blocks.blocks.iter().map(block).collect::<Vec<_>>(),
+            "scores": self.scores.entries.iter().map(|score| json!({
+                "model": score.model, "horizon": score.horizon, "value_millionths": score.value, "at": score.at, "valid_until": score.valid_until,
+            })).collect::<Vec<_>>(),
+            "service": {
+                "tickets": self.service.tickets.len(), "open_tickets": self.service.open_tickets(), "last_opened": self.service.last_opened,
+                "last_resolved": self.service.last_resolved, "feedback": known(self.service.feedback.as_ref()),
+            },
             "history": self.history.triggers.iter().map(|last| json!({
                 "flow": last.flow, "instance": last.key, "at": last.at,
             })).collect::<Vec<_>>(),
@@ -163,6 +170,7 @@ impl Profile {
             "orders": totals.orders, "money_minor": totals.money.minor(), "refunds": totals.refunds,
             "refunded_minor": totals.refunded.minor(), "cancelled": totals.cancelled,
             "cancelled_money_minor": totals.cancelled_money.minor(), "own": totals.own, "first_at": totals.first_at, "last_at": totals.last_at,
+            "last_refund_at": totals.last_refund_at,
         })
     }
 }

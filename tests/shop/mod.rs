@@ -12,7 +12,7 @@ use tidegate::flow::FlowSet;
 use tidegate::flow::compile::{FlowFile, Surroundings, compile};
 use tidegate::policy::{Channel, ChannelMode, Policy};
 use tidegate::profile::{Profile, SectionId};
-use tidegate::value::{ProfileKey, Span, Timestamp};
+use tidegate::value::{ProfileKey, Timestamp};
 
 /// The shipped flows, as files.
 pub(crate) fn shipped() -> Vec<(String, String)> {
@@ -58,22 +58,9 @@ fn channel(name: &str) -> (Arc<str>, Channel) {
 pub(crate) fn open_policy() -> Policy {
     Policy {
         channels: ["email", "push", "sms"].into_iter().map(channel).collect(),
-        caps: Vec::new(),
-        min_gap: Span::ZERO,
-        same_message: Span::ZERO,
-        control_group: 0,
         control_salt: "salt".to_owned(),
-        purchase_cooloff: Span::ZERO,
-        cooloff_exempt: Vec::new(),
-        bought_product: Span::ZERO,
-        soft_opt_in: false,
-        time_zone: "UTC".to_owned(),
-        dedup: Span::from_hours(24),
-        soft_bounce_limit: 3,
-        service_per_hour: 5,
         address_key: [7; 32],
-        currency_digits: 2,
-        currency: "EUR".to_owned(),
+        ..Policy::default()
     }
 }
 

@@ -127,10 +127,9 @@ impl Checker<'_> {
             return self.fault(node, "only fields have fields", "");
         };
         let name = format!("{parent}.{}", select.field);
-        let (plan, kind) = if parent == "profile.traits" {
-            (Plan::Trait(select.field.as_str().into()), Type::Any)
-        } else {
-            self.field(node, &name)?
+        let (plan, kind) = match Table::parse(&parent) {
+            Some(table) => table.entry(&select.field),
+            None => self.field(node, &name)?,
         };
         // `has(a.b)` is a selection that only asks.
         Some(if select.test {
@@ -144,6 +143,7 @@ impl Checker<'_> {
         let Some(field) = Field::parse(name) else {
             let remedy = match name {
                 "profile.traits" => "name one: `profile.traits[\"size\"]`".to_owned(),
+                "profile.scores" => "name one: `profile.scores[\"churn/30d\"]`".to_owned(),
                 _ => {
                     let near = did_you_mean(name, Field::ALL.iter().map(|field| field.name()));
                     if near.is_empty() {
@@ -271,26 +271,26 @@ impl Checker<'_> {
     }
 
     fn index(&mut self, node: &IdedExpr, of: &IdedExpr, name: &IdedExpr) -> Typed {
-        if path(of).as_deref() != Some("profile.traits") {
+        let Some(table) = path(of).as_deref().and_then(Table::parse) else {
             return self.fault(
                 node,
-                "only `profile.traits[\"…\"]` is looked up by name",
+                "only `profile.traits[\"…\"]` and `profile.scores[\"…\"]` are looked up by name",
                 "",
             );
-        }
-        let Expr::Literal(LiteralValue::String(text)) = &name.expr else {
-            return self.fault(name, "the name of a trait is a text in quotes", "");
         };
-        Some((Plan::Trait(text.inner().into()), Type::Any))
+        let Expr::Literal(LiteralValue::String(text)) = &name.expr else {
+            return self.fault(name, table.wants_text(), "");
+        };
+        Some(table.entry(text.inner()))
     }
 
     fn among(&mut self, value: &IdedExpr, list: &IdedExpr, depth: usize) -> Typed {
         // `"size" in profile.traits` asks whether there is such a trait.
-        if path(list).as_deref() == Some("profile.traits") {
+        if let Some(table) = path(list).as_deref().and_then(Table::parse) {
             let Expr::Literal(LiteralValue::String(text)) = &value.expr else {
-                return self.fault(value, "the name of a trait is a text in quotes", "");
+                return self.fault(value, table.wants_text(), "");
             };
-            let plan = Plan::Trait(text.inner().into());
+            let (plan, _) = table.entry(text.inner());
             return Some((Plan::Has(Box::new(plan)), Type::Bool));
         }
         let Expr::List(items) = &list.expr else {
@@ -454,8 +454,41 @@ impl Checker<'_> {
     }
 }
 
+/// What is looked up by a name that the shop chose.
+#[derive(Clone, Copy)]
+enum Table {
+    Traits,
+    Scores,
+}
+
+impl Table {
+    fn parse(path: &str) -> Option<Self> {
+        match path {
+            "profile.traits" => Some(Self::Traits),
+            "profile.scores" => Some(Self::Scores),
+            _ => None,
+        }
+    }
+
+    fn entry(self, name: &str) -> (Plan, Type) {
+        match self {
+            Self::Traits => (Plan::Trait(name.into()), Type::Any),
+            Self::Scores => (Plan::Score(name.into()), Type::Decimal),
+        }
+    }
+
+    const fn wants_text(self) -> &'static str {
+        match self {
+            Self::Traits => "the name of a trait is a text in quotes",
+            Self::Scores => "the name of a score is a text in quotes, such as `\"churn/30d\"`",
+        }
+    }
+}
+
 /// The names that fields begin with.
-const ROOTS: &[&str] = &["cart", "event", "order", "product", "profile", "feedback"];
+const ROOTS: &[&str] = &[
+    "cart", "event", "order", "product", "profile", "feedback", "supply",
+];
 
 /// "its fields: …" for a name that fields begin with.
 fn fields_below(root: &str) -> String {

@@ -1,9 +1,8 @@
 //! The fields that a condition may use: name, type, where the value comes from.
 
-use super::plan::{Gap, Sight, Value};
-use crate::event::{Body, Event, EventType, Order, Product, SalesChannel};
-use crate::profile::person::TraitValue;
-use crate::value::{Money, Span, Timestamp};
+use crate::event::EventType;
+use crate::profile::rhythm::WEEKDAYS;
+use crate::profile::worth::WinbackReason;
 
 /// Type of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +48,8 @@ pub enum Origin {
     Profile,
     /// The cart that the instance or the event is about.
     Cart,
+    /// The product that the instance or the event is about, as this customer uses it up.
+    Supply,
     /// Every event.
     Event,
     /// Events that carry an order.
@@ -64,7 +65,7 @@ impl Origin {
     #[must_use]
     pub const fn is_told_by(self, event: EventType) -> bool {
         match self {
-            Self::Profile | Self::Cart | Self::Event => true,
+            Self::Profile | Self::Cart | Self::Supply | Self::Event => true,
             Self::Order => matches!(event, EventType::OrderCompleted | EventType::OrderUpdated),
             Self::Product => matches!(
                 event,
@@ -82,7 +83,7 @@ impl Origin {
     #[must_use]
     pub const fn is_of_event(self) -> bool {
         match self {
-            Self::Profile | Self::Cart => false,
+            Self::Profile | Self::Cart | Self::Supply => false,
             Self::Event | Self::Order | Self::Product | Self::Feedback => true,
         }
     }
@@ -152,6 +153,58 @@ fields! {
     ProfileLastEngagedDays = "profile.last_engaged_days", Whole, Profile;
     /// Product views ever.
     ProfileViews = "profile.views", Whole, Profile;
+    /// Whole days since the first order.
+    ProfileLifetimeDays = "profile.lifetime_days", Whole, Profile;
+    /// Bought exactly once.
+    ProfileOneTime = "profile.one_time", Bool, Profile;
+    /// RFM: how lately they bought, 1 to 5 by the policy's bands.
+    ProfileRfmRecency = "profile.rfm_recency", Whole, Profile;
+    /// RFM: how often, 1 to 5.
+    ProfileRfmFrequency = "profile.rfm_frequency", Whole, Profile;
+    /// RFM: for how much, 1 to 5.
+    ProfileRfmMoney = "profile.rfm_money", Whole, Profile;
+    /// Mean days between two days with an order.
+    ProfileOrderIntervalDays = "profile.order_interval_days", Decimal, Profile;
+    /// Days since the last order ÷ the customer's mean interval: 1.0 is when the next is due.
+    ProfileRecencyRatio = "profile.recency_ratio", Decimal, Profile;
+    /// `weekday`, `interval` or `irregular`.
+    ProfileRhythm = "profile.rhythm", Text, Profile;
+    /// The usual weekday (`saturday`) of a customer whose rhythm it is.
+    ProfileOrderWeekday = "profile.order_weekday", Text, Profile;
+    /// Whole days until the next order is expected by the customer's rhythm; negative when it is overdue.
+    ProfileExpectedOrderDays = "profile.expected_order_days", Whole, Profile;
+    /// The expected day passed by more than the rhythm's tolerance.
+    ProfileCadenceBroken = "profile.cadence_broken", Bool, Profile;
+    /// The product that stands in most orders.
+    ProfileUsualProduct = "profile.usual_product", Text, Profile;
+    /// Share of the remembered orders with a discount or coupon, 0.0 to 1.0.
+    ProfileDiscountShare = "profile.discount_share", Decimal, Profile;
+    /// Two orders or more, all of them discounted.
+    ProfileDiscountOnly = "profile.discount_only", Bool, Profile;
+    /// Only ever bought in the policy's peak seasons.
+    ProfilePeakOnly = "profile.peak_only", Bool, Profile;
+    /// Refunds ever.
+    ProfileReturns = "profile.returns", Whole, Profile;
+    /// Share of the money paid that was paid back, 0.0 to 1.0.
+    ProfileReturnShare = "profile.return_share", Decimal, Profile;
+    /// Whole days since the last refund.
+    ProfileLastReturnDays = "profile.last_return_days", Whole, Profile;
+    /// Tickets that are open.
+    ProfileOpenTickets = "profile.open_tickets", Whole, Profile;
+    /// Whole days since a ticket was last opened.
+    ProfileLastTicketDays = "profile.last_ticket_days", Whole, Profile;
+    /// The last answer to a question for feedback, 0 to 10.
+    ProfileFeedback = "profile.feedback", Whole, Profile;
+    /// An open ticket, or a complaint, unhappy answer or settled ticket lately (`policy.norms.negative_experience`).
+    ProfileNegativeExperience = "profile.negative_experience", Bool, Profile;
+    /// Why the customer stays away: `complaint`, `return`, `peak_only`, `discount_only`, `one_time` or `cadence_broken`.
+    ProfileWinbackReason = "profile.winback_reason", Text, Profile;
+    /// Days that one unit of the product lasts this customer.
+    SupplyDaysPerUnit = "supply.days_per_unit", Decimal, Supply;
+    /// Whole days until what they have is used up; negative when it is.
+    SupplyDaysLeft = "supply.days_left", Whole, Supply;
+    /// Purchases of it among the remembered orders.
+    SupplyPurchases = "supply.purchases", Whole, Supply;
     /// Type of the event.
     EventType = "event.type", Text, Event;
     /// Who reported it.
@@ -190,6 +243,9 @@ impl Field {
         match self {
             Self::EventType => EventType::ALL.iter().map(|event| event.name()).collect(),
             Self::OrderChannel => vec!["online", "offline"],
+            Self::ProfileRhythm => vec!["irregular", "interval", "weekday"],
+            Self::ProfileWinbackReason => WinbackReason::ALL.map(WinbackReason::name).to_vec(),
+            Self::ProfileOrderWeekday => WEEKDAYS.to_vec(),
             Self::CartValue
             | Self::CartItems
             | Self::CartProducts
@@ -204,6 +260,29 @@ impl Field {
             | Self::ProfileLastVisitDays
             | Self::ProfileLastEngagedDays
             | Self::ProfileViews
+            | Self::ProfileLifetimeDays
+            | Self::ProfileOneTime
+            | Self::ProfileRfmRecency
+            | Self::ProfileRfmFrequency
+            | Self::ProfileRfmMoney
+            | Self::ProfileOrderIntervalDays
+            | Self::ProfileRecencyRatio
+            | Self::ProfileExpectedOrderDays
+            | Self::ProfileCadenceBroken
+            | Self::ProfileUsualProduct
+            | Self::ProfileDiscountShare
+            | Self::ProfileDiscountOnly
+            | Self::ProfilePeakOnly
+            | Self::ProfileReturns
+            | Self::ProfileReturnShare
+            | Self::ProfileLastReturnDays
+            | Self::ProfileOpenTickets
+            | Self::ProfileLastTicketDays
+            | Self::ProfileFeedback
+            | Self::ProfileNegativeExperience
+            | Self::SupplyDaysPerUnit
+            | Self::SupplyDaysLeft
+            | Self::SupplyPurchases
             | Self::EventSource
             | Self::OrderTotal
             | Self::OrderDiscount
@@ -218,165 +297,5 @@ impl Field {
             | Self::ProductQuantity
             | Self::FeedbackScore => Vec::new(),
         }
-    }
-}
-
-/// The order that an event carries.
-const fn order(event: &Event) -> Option<&Order> {
-    match &event.body {
-        Body::Order(order) => Some(order),
-        Body::Browse(_)
-        | Body::CartLine(_)
-        | Body::CartSnapshot(_)
-        | Body::Checkout(_)
-        | Body::OrderStatus(_)
-        | Body::Refund(_)
-        | Body::Receipt(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Feedback(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => None,
-    }
-}
-
-/// The one product that an event is about.
-const fn product(event: &Event) -> Option<&Product> {
-    match &event.body {
-        Body::CartLine(line) => Some(&line.product),
-        Body::Browse(browse) => browse.product.as_ref(),
-        Body::CartSnapshot(_)
-        | Body::Checkout(_)
-        | Body::Order(_)
-        | Body::OrderStatus(_)
-        | Body::Refund(_)
-        | Body::Receipt(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Feedback(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => None,
-    }
-}
-
-/// The score that an event carries.
-const fn feedback_score(event: &Event) -> Option<u32> {
-    match &event.body {
-        Body::Feedback(feedback) => Some(feedback.score),
-        Body::Browse(_)
-        | Body::CartLine(_)
-        | Body::CartSnapshot(_)
-        | Body::Checkout(_)
-        | Body::Order(_)
-        | Body::OrderStatus(_)
-        | Body::Refund(_)
-        | Body::Receipt(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => None,
-    }
-}
-
-/// The value of a field.
-pub(super) fn read<'a>(field: Field, sight: &Sight<'a>) -> Result<Value<'a>, Gap> {
-    let scope = sight.scope;
-    let money = |amount: Money| Value::Decimal(i128::from(amount.minor()) * sight.minor_unit);
-    let whole = |number: u32| Value::Whole(i64::from(number));
-    let many = |number: u64| {
-        i64::try_from(number)
-            .map(Value::Whole)
-            .map_err(|_| Gap::Missing)
-    };
-    let cart = scope.cart.ok_or(Gap::Missing);
-    let person = &scope.profile.person;
-    let event = scope.event.ok_or(Gap::NoEvent);
-    let order = || event.and_then(|event| order(event).ok_or(Gap::Missing));
-    let product = || event.and_then(|event| product(event).ok_or(Gap::Missing));
-    match field {
-        Field::CartValue => Ok(money(cart?.value())),
-        Field::CartItems => many(cart?.count()),
-        Field::CartProducts => count(cart?.items().count()),
-        Field::ProfileVip => Ok(Value::Bool(person.vip())),
-        Field::ProfileLocale => text(person.locale()),
-        Field::ProfileCountry => text(person.country()),
-        Field::ProfileTimeZone => text(person.time_zone()),
-        Field::ProfileTest => Ok(Value::Bool(person.test)),
-        Field::ProfileOrders => {
-            let totals = scope.profile.orders.totals();
-            many(totals.orders.saturating_sub(totals.cancelled))
-        }
-        Field::ProfileOrderValue => {
-            let totals = scope.profile.orders.totals();
-            Ok(money(totals.money.minus(totals.cancelled_money)))
-        }
-        Field::ProfileLastOrderDays => days_since(
-            scope.profile.orders.last().map(|order| order.placed_at),
-            scope.now,
-        ),
-        Field::ProfileLastVisitDays => days_since(scope.profile.activity.last_visit, scope.now),
-        Field::ProfileLastEngagedDays => days_since(scope.profile.activity.last_engaged, scope.now),
-        Field::ProfileViews => many(scope.profile.activity.views),
-        Field::EventType => Ok(Value::Text(event?.kind.name())),
-        Field::EventSource => Ok(Value::Text(&event?.source)),
-        Field::OrderTotal => order()?.total.map(money).ok_or(Gap::Missing),
-        Field::OrderDiscount => order()?.discount.map(money).ok_or(Gap::Missing),
-        Field::OrderItems => Ok(Value::Whole(
-            order()?
-                .products
-                .iter()
-                .map(|line| i64::from(line.quantity))
-                .sum(),
-        )),
-        Field::OrderProducts => count(order()?.products.len()),
-        Field::OrderRecurring => Ok(Value::Bool(order()?.recurring)),
-        Field::OrderChannel => Ok(Value::Text(match order()?.channel {
-            SalesChannel::Online => "online",
-            SalesChannel::Offline => "offline",
-        })),
-        Field::OrderCoupon => text(order()?.coupon.as_deref()),
-        Field::ProductId => Ok(Value::Text(&product()?.product_id)),
-        Field::ProductPrice => product()?.price.map(money).ok_or(Gap::Missing),
-        Field::ProductCategory => text(product()?.category.as_deref()),
-        Field::ProductBrand => text(product()?.brand.as_deref()),
-        Field::ProductQuantity => Ok(whole(product()?.quantity)),
-        Field::FeedbackScore => feedback_score(event?).map(whole).ok_or(Gap::Missing),
-    }
-}
-
-fn text(value: Option<&str>) -> Result<Value<'_>, Gap> {
-    value.map(Value::Text).ok_or(Gap::Missing)
-}
-
-fn count<'a>(number: usize) -> Result<Value<'a>, Gap> {
-    i64::try_from(number)
-        .map(Value::Whole)
-        .map_err(|_| Gap::Missing)
-}
-
-/// Whole days of 24 hours from `then` to `now`; a time in the future counts as now.
-fn days_since<'a>(then: Option<Timestamp>, now: Timestamp) -> Result<Value<'a>, Gap> {
-    let day = Span::from_days(1).millis();
-    then.map(|then| Value::Whole(now.since(then).millis().max(0) / day))
-        .ok_or(Gap::Missing)
-}
-
-/// The value of a trait.
-pub(super) fn read_trait<'a>(name: &str, sight: &Sight<'a>) -> Result<Value<'a>, Gap> {
-    match sight.scope.profile.person.trait_value(name) {
-        Some(TraitValue::Bool(truth)) => Ok(Value::Bool(*truth)),
-        // Kept in thousandths.
-        Some(TraitValue::Number(number)) => Ok(Value::Decimal(i128::from(*number) * 1_000)),
-        Some(TraitValue::Text(text)) => Ok(Value::Text(text)),
-        None => Err(Gap::Missing),
     }
 }

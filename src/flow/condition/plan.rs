@@ -6,7 +6,8 @@ use std::sync::Arc;
 use cel::common::ast::operators;
 
 use super::Scope;
-use super::fields::{self, Field};
+use super::fields::Field;
+use super::read;
 
 /// Millionths in one.
 pub(super) const MILLION: i128 = 1_000_000;
@@ -101,7 +102,8 @@ pub(super) enum Plan {
     Text(Arc<str>),
     Field(Field),
     Trait(Arc<str>),
-    /// Of a field or trait.
+    Score(Arc<str>),
+    /// Of a field, trait or score.
     Has(Box<Plan>),
     Not(Box<Plan>),
     And(Box<(Plan, Plan)>),
@@ -131,8 +133,9 @@ impl Plan {
             Self::Whole(number) => Ok(Value::Whole(*number)),
             Self::Decimal(number) => Ok(Value::Decimal(*number)),
             Self::Text(text) => Ok(Value::Text(text)),
-            Self::Field(field) => fields::read(*field, sight),
-            Self::Trait(name) => fields::read_trait(name, sight),
+            Self::Field(field) => read::read(*field, sight),
+            Self::Trait(name) => read::read_trait(name, sight),
+            Self::Score(name) => read::read_score(name, sight),
             Self::Has(part) => match part.value(sight) {
                 Ok(_) => Ok(Value::Bool(true)),
                 Err(Gap::Missing) => Ok(Value::Bool(false)),

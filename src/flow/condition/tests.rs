@@ -107,6 +107,8 @@ fn holds(source: &str, event: Option<&Event>, cart: Option<&Cart>) -> bool {
         profile: &customer(),
         event,
         cart,
+        product: None,
+        policy: &Policy::default(),
         now: NOW,
     };
     compile(source)
@@ -262,6 +264,67 @@ fn between_events_what_was_said_of_the_event_is_not_asked_again() {
 }
 
 #[test]
+fn fields_of_a_history_read_it_and_are_missing_before_there_is_one() {
+    let mut profile = customer();
+    let scope = |profile: &Profile, source: &str| {
+        let scope = Scope {
+            profile,
+            event: None,
+            cart: None,
+            product: Some("p1"),
+            policy: &Policy::default(),
+            now: NOW,
+        };
+        compile(source)
+            .unwrap_or_else(|faults| panic!("{source}: {faults:?}"))
+            .holds(&scope)
+    };
+    for missing in [
+        "has(profile.rfm_money)",
+        "has(profile.discount_share)",
+        "has(profile.order_interval_days)",
+        "has(profile.winback_reason)",
+        "has(supply.days_left)",
+        "'churn' in profile.scores",
+        "profile.one_time || profile.peak_only || profile.discount_only",
+    ] {
+        assert!(!scope(&profile, missing), "{missing}");
+    }
+    for days in [50, 40, 30, 20] {
+        let line = Product {
+            product_id: "p1".to_owned(),
+            quantity: 2,
+            ..Product::default()
+        };
+        let order = Order {
+            order_id: format!("o{days}"),
+            cart_id: None,
+            channel: SalesChannel::Online,
+            total: Some(Money::from_minor(3_000)),
+            discount: Some(Money::from_minor(i64::from(days == 50))),
+            coupon: None,
+            recurring: false,
+            seller: None,
+            products: vec![line],
+        };
+        let at = NOW.minus(crate::value::Span::from_days(days));
+        profile.orders.place(&order, EventType::OrderCompleted, at);
+    }
+    for holds in [
+        "profile.rfm_recency == 5 && profile.rfm_frequency == 3 && profile.rfm_money == 2",
+        "profile.discount_share == 0.25 && !profile.discount_only",
+        "profile.order_interval_days == 10.0 && profile.recency_ratio == 2.0",
+        "profile.rhythm == 'interval' && profile.expected_order_days == -10",
+        "profile.cadence_broken && profile.winback_reason == 'cadence_broken'",
+        "profile.usual_product == 'p1'",
+        "supply.days_per_unit == 5.0 && supply.days_left == -10 && supply.purchases == 4",
+        "profile.lifetime_days == 50 && profile.orders == 4",
+    ] {
+        assert!(scope(&profile, holds), "{holds}");
+    }
+}
+
+#[test]
 fn minor_units_follow_the_currency() {
     let cart = cart();
     for (digits, source) in [
@@ -277,6 +340,8 @@ fn minor_units_follow_the_currency() {
             profile: &customer(),
             event: None,
             cart: Some(&cart),
+            product: None,
+            policy: &Policy::default(),
             now: NOW,
         };
         assert!(Condition::compile(source, &setting).unwrap().holds(&scope));
@@ -355,7 +420,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_compiler_or_the_evaluation_panic(source in ".{0,120}") {
         if let Ok(condition) = compile(&source) {
-            let scope = Scope { profile: &customer(), event: None, cart: None, now: NOW };
+            let scope = Scope { profile: &customer(), event: None, cart: None, product: None, policy: &Policy::default(), now: NOW };
             prop_assert_eq!(condition.holds(&scope), condition.holds(&scope));
         }
     }
@@ -373,7 +438,7 @@ proptest! {
     ) {
         let source = tokens.join(" ");
         if let Ok(condition) = compile(&source) {
-            let scope = Scope { profile: &customer(), event: Some(&order()), cart: Some(&cart()), now: NOW };
+            let scope = Scope { profile: &customer(), event: Some(&order()), cart: Some(&cart()), product: None, policy: &Policy::default(), now: NOW };
             prop_assert_eq!(condition.holds(&scope), condition.holds(&scope));
         }
     }
@@ -384,7 +449,7 @@ proptest! {
         let ours = compile(&source);
         // A literal zero as divisor is refused here and an error there.
         if let Ok(condition) = ours {
-            let scope = Scope { profile: &customer(), event: None, cart: None, now: NOW };
+            let scope = Scope { profile: &customer(), event: None, cart: None, product: None, policy: &Policy::default(), now: NOW };
             let program = cel::Program::compile(&source).unwrap();
             let reference = program.execute(&cel::Context::default());
             let reference = matches!(reference, Ok(cel::Value::Bool(true)));
