@@ -435,7 +435,11 @@ impl Orders {
         if let Some(record) = self.recent_mut(&order.order_id, at) {
             // What was told of it before its first order event (a refund, a parcel) says nothing of when it was placed.
             let is_told = record.told_at != Timestamp::ZERO;
-            record.placed_at = if is_told { record.placed_at.min(at) } else { at };
+            record.placed_at = if is_told {
+                record.placed_at.min(at)
+            } else {
+                at
+            };
             if is_newest {
                 record.tell(order, at);
             }
