@@ -42,9 +42,6 @@ def test_an_instance_stopped_past_its_session_and_continued_decides_nothing_twic
     scenario.states_agree(("a", "b"))
 
 
-# Not in the default selection: in one of two runs the static member was fenced after the broker came back and the process ended with 70,
-# for a supervisor to start again, as when a broker is paused (test_ownership.py). The title is not shown, and that run was not judged.
-@pytest.mark.soak
 def test_a_broker_stopped_and_started_costs_time_only(own_broker, workspace, log_of_a_shop):
     scenario = Scenario(own_broker, workspace, log_of_a_shop)
     with scenario.live() as live:

@@ -99,9 +99,6 @@ def test_a_restore_that_starts_while_a_dead_peers_transaction_is_open_ends_compl
     scenario.states_agree()
 
 
-# Not in the default selection: seen once here, the member that joined anew after its session had run out was fenced (FencedInstanceId) and
-# the process ended with 70, for a supervisor to start again. What the title says, and the judgement after it, are not shown.
-@pytest.mark.soak
 def test_a_broker_paused_beyond_the_transaction_timeout_costs_a_remade_producer_and_not_the_process(own_broker, workspace, log_of_a_shop):
     scenario = Scenario(own_broker, workspace, log_of_a_shop)
     with scenario.live() as live:

@@ -28,8 +28,10 @@ use crate::value::Timestamp;
 
 mod context;
 mod farewell;
+mod fence;
 
 use context::{MemberContext, Rebalance};
+use fence::Fence;
 
 /// The bound of calls that wait for a broker's answer.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -63,29 +65,32 @@ pub(super) struct Member {
     unanswered_since: Option<Duration>,
     /// The last poll found nothing, so markers may have moved positions that no record told of.
     drained: bool,
+    /// What became of our name in the group.
+    fence: Fence,
 }
 
 impl Member {
     /// Makes the member and lets it join; joining goes on in librdkafka's thread.
     pub(super) fn join(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        let Some(anchor) = settings.inputs.first() else {
-            return Err(Failure::new("join", "no input topic", Remedy::Fatal));
-        };
-        let context = MemberContext::new(anchor.clone());
-        let consumer = BaseConsumer::from_config_and_context(&settings.member(), context)
-            .map_err(|error| failure(Call::Connect, "make the group member", &error))?;
-        consumer
-            .subscribe(&[anchor])
-            .map_err(|error| failure(Call::Connect, format!("subscribe to {anchor}"), &error))?;
-        Ok(Self {
-            consumer: Some(consumer),
+        let mut member = Self {
+            consumer: Some(client(settings)?),
             settings: settings.clone(),
             clock,
             held: BTreeMap::new(),
             unanswered: None,
             unanswered_since: None,
             drained: false,
-        })
+            fence: Fence::Standing,
+        };
+        member.subscribe()?;
+        Ok(member)
+    }
+
+    fn subscribe(&mut self) -> Result<(), Failure> {
+        let anchor = self.topic(InputId(0))?;
+        self.consumer()?
+            .subscribe(&[anchor])
+            .map_err(|error| failure(Call::Connect, format!("subscribe to {anchor}"), &error))
     }
 
     /// Learns the leaders of the direct inputs beforehand, so that the first assignment does not wait for them.
@@ -115,6 +120,7 @@ impl Member {
     pub(super) fn poll(&mut self, wait: Duration) -> Result<Polled, Failure> {
         let deadline = self.clock.elapsed().saturating_add(wait);
         let mut remaining = wait;
+        self.stand_up()?;
         loop {
             if let Some(told) = self.take_rebalance()? {
                 return Ok(told);
@@ -140,6 +146,9 @@ impl Member {
                 Ok(None) => {}
                 Err(error) => {
                     let failed = failure(Call::Poll, "poll the inputs", &error);
+                    if failed.remedy == Remedy::Fenced {
+                        return self.fenced(&failed);
+                    }
                     if failed.remedy == Remedy::Fatal {
                         return Err(failed);
                     }
@@ -229,9 +238,11 @@ impl Member {
         for (_, topic, partition) in &given_up {
             list.add_partition(topic, *partition);
         }
-        self.consumer()?
-            .incremental_unassign(&list)
-            .map_err(|error| failure(Call::Assign, "incremental_unassign", &error))?;
+        if self.fence.is_standing() {
+            self.consumer()?
+                .incremental_unassign(&list)
+                .map_err(|error| failure(Call::Assign, "incremental_unassign", &error))?;
+        }
         self.unanswered = None;
         for (input, _, partition) in given_up {
             self.held.remove(&(input, partition));
@@ -469,6 +480,9 @@ impl Member {
         let consumer = self.consumer()?;
         let metadata = consumer.group_metadata();
         let gone = |code: &str| Failure::new("read the membership", code, Remedy::Fenced);
+        if !self.fence.is_standing() {
+            return Err(gone("fenced"));
+        }
         if consumer.assignment_lost() {
             return Err(gone("assignment lost"));
         }
@@ -506,8 +520,17 @@ impl Member {
 
     /// Somebody else may own our partitions already.
     pub(super) fn lost(&self) -> bool {
-        self.consumer.as_ref().is_none_or(Consumer::assignment_lost)
+        !self.fence.is_standing() || self.consumer.as_ref().is_none_or(Consumer::assignment_lost)
     }
+}
+
+/// A client that has not joined yet.
+fn client(settings: &Settings) -> Result<BaseConsumer<MemberContext>, Failure> {
+    let Some(anchor) = settings.inputs.first() else {
+        return Err(Failure::new("join", "no input topic", Remedy::Fatal));
+    };
+    BaseConsumer::from_config_and_context(&settings.member(), MemberContext::new(anchor.clone()))
+        .map_err(|error| failure(Call::Connect, "make the group member", &error))
 }
 
 /// Copies a message out of librdkafka's memory; `None` for a topic that is no input.

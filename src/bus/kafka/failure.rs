@@ -36,8 +36,7 @@ pub(super) enum Call {
 }
 
 /// Nothing that is tried again under this name, with these rights, with this client will ever work.
-const HOPELESS: [Code; 12] = [
-    Code::FencedInstanceId,
+const HOPELESS: [Code; 11] = [
     Code::UnreleasedInstanceId,
     Code::TopicAuthorizationFailed,
     Code::GroupAuthorizationFailed,
@@ -86,6 +85,10 @@ const UNKNOWN: [Code; 3] = [
 pub(super) fn remedy(call: Call, code: Code) -> Remedy {
     if HOPELESS.contains(&code) {
         return Remedy::Fatal;
+    }
+    // Somebody has our name in the group, most often a ghost of ours: `consumer::fence` finds out.
+    if code == Code::FencedInstanceId {
+        return Remedy::Fenced;
     }
     match call {
         // The client reports what it will repair itself; what it cannot repair is a position that is gone.
@@ -137,7 +140,12 @@ pub(super) fn failure(call: Call, attempted: impl Into<String>, error: &KafkaErr
     let remedy = match code {
         // Errors of configuration and of the local queues carry a text only.
         None => remedy(call, Code::Fail),
-        Some(_) if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Remedy::Fatal,
+        Some(code)
+            if matches!(error, KafkaError::MessageConsumptionFatal(_))
+                && code != Code::FencedInstanceId =>
+        {
+            Remedy::Fatal
+        }
         Some(code) => remedy(call, code),
     };
     Failure {
@@ -173,7 +181,7 @@ mod tests {
             (Offsets, Code::Fenced, Remedy::Remake),
             (Offsets, Code::InvalidProducerEpoch, Remedy::Remake),
             (Offsets, Code::OperationTimedOut, Remedy::Remake),
-            (Offsets, Code::FencedInstanceId, Remedy::Fatal),
+            (Offsets, Code::FencedInstanceId, Remedy::Fenced),
             (Offsets, Code::GroupAuthorizationFailed, Remedy::Fatal),
             (Commit, Code::Fenced, Remedy::Remake),
             (Commit, Code::InvalidProducerEpoch, Remedy::Remake),
@@ -206,7 +214,7 @@ mod tests {
             (Report, Code::MessageSizeTooLarge, Remedy::Abort),
             (Report, Code::MessageTimedOut, Remedy::Remake),
             (Poll, Code::UnreleasedInstanceId, Remedy::Fatal),
-            (Poll, Code::FencedInstanceId, Remedy::Fatal),
+            (Poll, Code::FencedInstanceId, Remedy::Fenced),
             (Poll, Code::AutoOffsetReset, Remedy::Fatal),
             (Poll, Code::PollExceeded, Remedy::Retry),
             (Poll, Code::BrokerTransportFailure, Remedy::Retry),

@@ -56,7 +56,7 @@ impl Member {
     }
 
     /// Does the coordinator still list us? `None` without an answer.
-    fn listed(&self) -> Option<bool> {
+    pub(super) fn listed(&self) -> Option<bool> {
         let consumer = self.consumer.as_ref()?;
         let groups = consumer
             .fetch_group_list(Some(&self.settings.app), ANSWER)
@@ -95,7 +95,7 @@ impl Member {
     }
 
     /// Closes in a thread of its own, so that a coordinator that does not answer cannot hold the process.
-    fn shut(&mut self) -> Result<(), Failure> {
+    pub(super) fn shut(&mut self) -> Result<(), Failure> {
         if self.consumer.is_none() {
             return Ok(());
         }
