@@ -519,6 +519,46 @@ fn partitions_move_with_all_their_inputs_when_a_member_joins_and_leaves() {
 }
 
 #[test]
+fn a_fenced_member_joins_anew_when_the_ghost_is_forgotten_and_yields_to_a_live_namesake() {
+    let shop = Shop::open("ghost");
+    let mut one = shop.member("one");
+    one.until(&shop, "all partitions assigned", |one| one.held.len() == 4);
+    // Another client joins under the same name and is gone without a word: as after a join whose answer was lost.
+    let mut ghost = shop.member("one");
+    ghost.until(&shop, "the ghost is a member", |ghost| {
+        ghost.held.len() == 4
+    });
+    one.until(&shop, "fenced", |one| one.lost && one.held.is_empty());
+    ghost.bus.close(Farewell::Restart).unwrap();
+    one.until(&shop, "all partitions assigned again", |one| {
+        one.held.len() == 4
+    });
+    // The ghost's producers had our producers' names too.
+    let bus = &mut one.bus;
+    shop.until("the producer is made anew", || bus.remake(Turn::A).ok());
+    one.stage(&shop, Turn::A, 1);
+    one.commit(Turn::A).unwrap();
+
+    // A namesake that goes on living has the name.
+    let mut namesake = shop.member("one");
+    let deadline = shop.clock.elapsed() + PATIENCE;
+    let refused = loop {
+        namesake.turn(Duration::from_millis(5));
+        match one.bus.poll(Duration::from_millis(5)) {
+            Ok(Polled::Revoked { partitions, lost }) => {
+                one.bus.unassign(&partitions, lost).unwrap();
+            }
+            Ok(Polled::Assigned(partitions)) => assert!(partitions.is_empty()),
+            Ok(Polled::Nothing | Polled::Record(_)) => {}
+            Err(refused) => break refused,
+        }
+        assert!(shop.clock.elapsed() < deadline, "never: refused");
+    };
+    assert_eq!(refused.remedy, Remedy::Fatal, "{refused}");
+    assert_eq!(namesake.held.len(), 4);
+}
+
+#[test]
 fn a_newer_producer_of_the_same_name_ends_the_older_ones_transaction() {
     let shop = Shop::open("fence");
     let mut member = shop.member("one");
