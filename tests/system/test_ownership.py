@@ -4,12 +4,11 @@ import shutil
 import time
 
 import pytest
-from confluent_kafka import Producer
 
 from conftest import SOAK
 from harness import checks, feed, reader, shop, topics, wait
 from harness import scenario as scenarios
-from harness.scenario import Scenario
+from harness.scenario import Scenario, restore_behind_an_open_transaction
 
 SLOW = "commit.after_store=sleep(60)"
 
@@ -70,33 +69,7 @@ def test_a_zombie_whose_next_batch_holds_only_timers_is_fenced(shared_broker, wo
 
 
 def test_a_restore_that_starts_while_a_dead_peers_transaction_is_open_ends_complete(shared_broker, workspace, log_of_a_shop):
-    scenario = Scenario(shared_broker, workspace, log_of_a_shop)
-    changelog = f"{scenario.name}-profiles-changelog"
-    with scenario.live() as live:
-        a = scenario.app.start("a", failpoints="commit.after_store=sleep(20)").ready()
-        scenario.decided(live, 100)
-        # A peer opens a transaction on every changelog partition and dies in it; the living one goes on committing behind its records.
-        dead = Producer({"bootstrap.servers": shared_broker.address, "transactional.id": f"{scenario.name}-dead", "transaction.timeout.ms": 60000, "log_level": 0})
-        dead.init_transactions(30)
-        dead.begin_transaction()
-        for number in range(scenario.partitions):
-            dead.produce(changelog, key=b"\xff dead", value=b"never committed", partition=number)
-        dead.flush(30)
-        scenario.committed_more(3)
-        a.kill()
-        shop.lose_disk(scenario.app, "a")
-        again = scenario.app.start("a")
-        # What stands behind the open transaction cannot be read yet: to be ready now would be to have stopped before it.
-        wait.until("it restores", lambda: again.get("/livez")[0] == 200, 20)
-        watched = time.monotonic() + 3
-        while time.monotonic() < watched:
-            assert again.get("/readyz")[0] != 200, "ready while a committed changelog record was still unreadable"
-            assert again.alive(), again.text[-3000:]
-        dead.abort_transaction(30)
-        again.ready()
-        scenario.finish(180)
-        scenario.judge(live)
-    scenario.states_agree()
+    restore_behind_an_open_transaction(Scenario(shared_broker, workspace, log_of_a_shop))
 
 
 def test_a_broker_paused_beyond_the_transaction_timeout_costs_a_remade_producer_and_not_the_process(own_broker, workspace, log_of_a_shop):

@@ -4,7 +4,10 @@ import gzip
 import itertools
 import json
 import random
+import time
 from pathlib import Path
+
+from confluent_kafka import Producer
 
 from . import app as apps
 from . import checks, generate, reader, shop, topics, wait
@@ -175,3 +178,36 @@ def kill_loop(scenario, seed, kills, instances=("a",), extra="", lose_disk=True)
     for instance in instances:
         scenario.app.start(instance, failpoints=extra or None, binary=apps.KILLABLE if extra else None)
     return died
+
+
+def restore_behind_an_open_transaction(scenario, extra=None):
+    """A restore that starts while a dead peer's transaction is open must wait for what stands behind it, and end complete.
+
+    `extra` are fail points of the restoring process (a deliberate bug).
+    """
+    changelog = f"{scenario.name}-profiles-changelog"
+    with scenario.live() as live:
+        a = scenario.app.start("a", failpoints="commit.after_store=sleep(20)").ready()
+        scenario.decided(live, 100)
+        # A peer opens a transaction on every changelog partition and dies in it; the living one goes on committing behind its records.
+        dead = Producer({"bootstrap.servers": scenario.broker.address, "transactional.id": f"{scenario.name}-dead", "transaction.timeout.ms": 60000, "log_level": 0})
+        dead.init_transactions(30)
+        dead.begin_transaction()
+        for number in range(scenario.partitions):
+            dead.produce(changelog, key=b"\xff dead", value=b"never committed", partition=number)
+        dead.flush(30)
+        scenario.committed_more(3)
+        a.kill()
+        shop.lose_disk(scenario.app, "a")
+        again = scenario.app.start("a", failpoints=extra)
+        # What stands behind the open transaction cannot be read yet: to be ready now would be to have stopped before it.
+        wait.until("it restores", lambda: again.get("/livez")[0] == 200, 20)
+        watched = time.monotonic() + 3
+        while time.monotonic() < watched:
+            assert again.get("/readyz")[0] != 200, "ready while a committed changelog record was still unreadable"
+            assert again.alive(), again.text[-3000:]
+        dead.abort_transaction(30)
+        again.ready()
+        scenario.finish(180)
+        scenario.judge(live)
+    scenario.states_agree()
