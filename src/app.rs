@@ -5,6 +5,8 @@ pub mod exit;
 pub mod kafka;
 pub mod load;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
+mod memory;
+#[cfg(all(feature = "kafka", feature = "rocks"))]
 pub mod run;
 
 /// One line per native library in the binary, for `--version`.

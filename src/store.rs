@@ -143,6 +143,9 @@ pub trait Store: Send {
     /// # Errors
     /// When the disk fails.
     fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError>;
+
+    /// Bytes that the state takes where it is kept; about, and cheap to ask.
+    fn bytes(&self) -> u64;
 }
 
 #[cfg(test)]

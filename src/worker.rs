@@ -501,7 +501,13 @@ impl Worker {
                 for decided in task.fold.decided() {
                     count(&mut self.tally, decided);
                 }
-                batches.push(commit::render(task, &self.shared, &self.outbound)?);
+                let lookups = task.fold.take_lookups();
+                self.tally.cache(lookups.hits, lookups.misses);
+                let batch = commit::render(task, &self.shared, &self.outbound)?;
+                for record in &batch.outgoing {
+                    self.tally.produced(&record.topic);
+                }
+                batches.push(batch);
             }
         }
         if batches.is_empty() {
@@ -530,7 +536,11 @@ impl Worker {
                 .find(|(task, _)| *task == batch.partition)
                 .map(|(_, next)| *next);
             if let Some(task) = self.tasks.get_mut(&batch.partition) {
-                commit::store(task, batch, changelog, now)?;
+                let partition = batch.partition;
+                if let Err(refused) = commit::store(task, batch, changelog, now) {
+                    self.telemetry.store_read_only(partition);
+                    return Err(refused.into());
+                }
                 task.committed(started);
             }
         }

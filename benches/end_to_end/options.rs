@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// Of these customers, the most frequent, addresses and consents are known before
     #[arg(long, default_value_t = 200_000)]
     pub(crate) known: usize,
-    /// MiB that tidegate may use for state in the memory run
+    /// MiB that tidegate may use in the memory run
     #[arg(long, default_value_t = 512)]
     pub(crate) budget_mib: u64,
     /// Seconds at each rate, of which the first three do not count

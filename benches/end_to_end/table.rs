@@ -232,7 +232,7 @@ impl fmt::Display for Report {
             ours(Row::OffsetBytes),
         )?;
         self.line(out, "peak resident size, MiB", ours(Row::Peak))?;
-        self.line(out, "configured budget for state, MiB", ours(Row::Budget))?;
+        self.line(out, "configured memory budget, MiB", ours(Row::Budget))?;
         self.line(out, "start → ready, warm store, ms", ours(Row::Ready))?;
         for &rate in &options.rates {
             let (harness, late) = (Row::Harness(rate), Row::Late(rate));

@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, Stop};
-use super::kafka;
+use super::{kafka, memory};
 use crate::bus::Farewell;
 use crate::bus::kafka::admin::Admin;
 use crate::clock::{Clock, SystemClock};
@@ -131,9 +131,8 @@ impl Parts {
         cluster: String,
         delete_retention: Span,
     ) -> Result<Self, Stop> {
-        let budget = usize::try_from(config.state.memory_budget_bytes).unwrap_or(usize::MAX);
-        let share = usize::try_from(config.state.profile_cache.0).unwrap_or_default();
-        let profiles = budget / 10_000 * share;
+        let memory = memory::divide(config, worker_count(config))
+            .map_err(|error| Stop::of(Exit::Config, &error))?;
         let partitions = usize::try_from(config.topics.partitions)
             .unwrap_or(1)
             .max(1);
@@ -157,14 +156,14 @@ impl Parts {
                 delete_retention,
                 cache: CacheLimits {
                     // One process may come to own every partition.
-                    profiles: (profiles / partitions / LEAST_PROFILE).max(100),
-                    bytes: profiles / partitions,
+                    profiles: (memory.profiles / partitions / LEAST_PROFILE).max(100),
+                    bytes: memory.profiles / partitions,
                 },
                 poison: poison(config),
                 ..WorkerSettings::default()
             },
             stores: RocksStores {
-                shared: Arc::new(RocksShared::new(budget - profiles, threads)?),
+                shared: Arc::new(RocksShared::new(memory.store, threads)?),
                 state_dir: config.app.state_dir.clone(),
                 application: config.app.id.clone(),
                 cluster,

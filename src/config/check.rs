@@ -328,9 +328,11 @@ impl Config {
         );
         bound(
             "state.memory_budget_bytes",
-            self.state.memory_budget_bytes >= 32 << 20,
+            self.state
+                .memory_budget_bytes
+                .is_none_or(|bytes| bytes >= 128 << 20),
             "is too little to work with",
-            "write at least 33554432 (32 MiB)",
+            "write at least 134217728 (128 MiB)",
         );
         bound(
             "state.profile_cache",

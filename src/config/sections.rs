@@ -297,10 +297,11 @@ section! {
 section! {
     /// State on disk and in memory, for the whole process.
     pub struct State {
-        /// Bytes of memory for state: block cache and write buffers of all stores, and decoded profiles. Default 1 GiB.
-        /// Less means more reads from disk; librdkafka's queues and the process itself come on top.
-        memory_budget_bytes: u64 = 1 << 30,
-        /// Share of the budget for decoded profiles. Default 40%.
+        /// Bytes of memory that the process may take, everything counted: set it a tenth below the container's limit. Default: 512 MiB
+        /// for state, 48 MiB for the program, and per worker 112 MiB and 5 KiB for each of `commit.max_records`. What the workers do
+        /// not need is for state (blocks, unflushed changes, decoded profiles): less means more reads from disk.
+        memory_budget_bytes: Option<u64> = None,
+        /// Share of the state's part for decoded profiles. Default 40%.
         profile_cache: Percent = Percent(4_000),
     }
 }

@@ -123,4 +123,9 @@ impl Store for MemoryStore {
         }
         Ok(())
     }
+
+    fn bytes(&self) -> u64 {
+        let of = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.len() + value.len()) as u64;
+        self.state.iter().map(of).sum()
+    }
 }

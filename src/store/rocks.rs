@@ -149,21 +149,6 @@ impl RocksShared {
     }
 }
 
-/// What RocksDB says of one store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoreGauges {
-    /// Bytes of live table files.
-    pub file_bytes: u64,
-    /// Bytes of changes not flushed yet.
-    pub buffer_bytes: u64,
-    /// Keys, about.
-    pub keys: u64,
-    /// Bytes that compaction has still to rewrite.
-    pub pending_compaction_bytes: u64,
-    /// Errors of flushes and compactions. Above 0 the store refuses writes until it is opened anew.
-    pub background_errors: u64,
-}
-
 /// State of one task on disk.
 pub struct RocksStore {
     // Closed before the directory is let go: fields are dropped in this order.
@@ -244,30 +229,6 @@ impl RocksStore {
             task: self.task,
             what: format!("it was made for {}, this is {}", of(&stored), of(expected)),
         })
-    }
-
-    /// What RocksDB says of this store; figures it does not tell are 0.
-    #[must_use]
-    pub fn gauges(&self) -> StoreGauges {
-        let sum = |property: &properties::PropName| {
-            [STATE, INDEX, META]
-                .into_iter()
-                .filter_map(|name| self.db.cf_handle(name))
-                .filter_map(|family| self.db.property_int_value_cf(family, property).ok()?)
-                .sum()
-        };
-        StoreGauges {
-            file_bytes: sum(properties::LIVE_SST_FILES_SIZE),
-            buffer_bytes: sum(properties::CUR_SIZE_ALL_MEM_TABLES),
-            keys: sum(properties::ESTIMATE_NUM_KEYS),
-            pending_compaction_bytes: sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
-            background_errors: self
-                .db
-                .property_int_value(properties::BACKGROUND_ERRORS)
-                .ok()
-                .flatten()
-                .unwrap_or(0),
-        }
     }
 
     /// Writes everything to table files and waits for it: a return reads no log.
@@ -470,6 +431,18 @@ impl Store for RocksStore {
             each(key, value);
             Ok(true)
         })
+    }
+
+    /// Live table files and what is not flushed yet.
+    fn bytes(&self) -> u64 {
+        let told = |property| {
+            [STATE, INDEX, META]
+                .into_iter()
+                .filter_map(|name| self.db.cf_handle(name))
+                .filter_map(|family| self.db.property_int_value_cf(family, property).ok()?)
+                .sum::<u64>()
+        };
+        told(properties::LIVE_SST_FILES_SIZE) + told(properties::CUR_SIZE_ALL_MEM_TABLES)
     }
 }
 

@@ -24,7 +24,7 @@ mod near;
 use cache::{Profiles, Slot};
 use near::Near;
 
-pub use cache::{CacheGauges, CacheLimits};
+pub use cache::{CacheLimits, Lookups};
 
 /// What a batch changed, rendered once for changelog and store alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,10 +78,15 @@ impl Staging {
         self.touched.len()
     }
 
-    /// What the cache holds and how often it helped.
-    #[must_use]
-    pub fn gauges(&self) -> CacheGauges {
-        self.profiles.gauges()
+    /// How often the cache helped since the last call.
+    pub const fn take_lookups(&mut self) -> Lookups {
+        self.profiles.take_lookups()
+    }
+
+    /// How many decoded profiles are held.
+    #[cfg(test)]
+    pub(super) fn cached(&self) -> usize {
+        self.profiles.len()
     }
 
     /// The profile, to be changed in this batch: as staged, else as cached, else as stored, else new.

@@ -129,7 +129,7 @@ fn run(store: &mut dyn Store, batches: &[Batch]) -> Result<History, TestCaseErro
             staging.discard();
             history.model = before;
         }
-        prop_assert!(staging.gauges().profiles <= limits.profiles);
+        prop_assert!(staging.cached() <= limits.profiles);
         let due = staging.first_due(store, Timestamp::MAX).unwrap();
         prop_assert_eq!(due, first_due(&history.model, Timestamp::MAX));
     }

@@ -14,7 +14,7 @@ use crate::event::{
     DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
 };
 use crate::flow::compile::{self, Surroundings};
-use crate::store::staging::{CacheLimits, Rendered, Staging};
+use crate::store::staging::{CacheLimits, Lookups, Rendered, Staging};
 use crate::store::{Store, StoreError, layout};
 use crate::value::{ProfileKey, Span, Timestamp};
 
@@ -387,6 +387,11 @@ impl Fold {
         key: &ProfileKey,
     ) -> Result<&mut crate::profile::Profile, StoreError> {
         self.staging.profile(key, &*self.store)
+    }
+
+    /// How often the cache of decoded profiles helped since the last call.
+    pub const fn take_lookups(&mut self) -> Lookups {
+        self.staging.take_lookups()
     }
 
     /// Everything that changed, once: the changelog records and the index changes of this batch, task clock included.

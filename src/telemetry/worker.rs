@@ -80,13 +80,10 @@ impl Tally {
         self.outputs.push(record);
     }
 
-    /// A profile was looked up in the cache of decoded profiles.
-    pub fn cache(&mut self, hit: bool) {
-        if hit {
-            self.hits += 1;
-        } else {
-            self.misses += 1;
-        }
+    /// Profiles were looked up in the cache of decoded profiles.
+    pub const fn cache(&mut self, hits: u64, misses: u64) {
+        self.hits += hits;
+        self.misses += misses;
     }
 
     /// Forgets everything; the memory stays for the next batch.
@@ -132,8 +129,8 @@ pub struct TaskReport<'a> {
     pub lagging_at: Option<Timestamp>,
     /// Timestamp of the newest record read.
     pub newest: Option<Timestamp>,
-    /// Size of the store, when it was asked.
-    pub state_bytes: Option<u64>,
+    /// Bytes that its store takes.
+    pub state_bytes: u64,
 }
 
 /// What one worker shares with HTTP.
@@ -339,9 +336,7 @@ impl WorkerTelemetry {
             }
         };
         set(&families.held, held.as_secs_f64());
-        if let Some(bytes) = report.state_bytes {
-            set(&families.state_bytes, float(bytes));
-        }
+        set(&families.state_bytes, float(report.state_bytes));
         let mut status = lock(&self.cell.status);
         if let Some(task) = status.tasks.get_mut(&report.partition) {
             task.state = report.state;

@@ -43,7 +43,7 @@ impl Worker {
                     .last_record_at
                     .filter(|_| lag.iter().any(|(_, lag)| *lag > 0)),
                 newest: task.last_record_at,
-                state_bytes: None,
+                state_bytes: task.fold.store().bytes(),
             });
         }
     }

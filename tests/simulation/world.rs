@@ -106,6 +106,9 @@ impl Store for OnDisk {
     fn scan(&self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         self.store.lock().unwrap().scan(each)
     }
+    fn bytes(&self) -> u64 {
+        self.store.lock().unwrap().bytes()
+    }
 }
 
 /// One process: alive with its worker, or dead with its disk.

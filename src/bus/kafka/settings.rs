@@ -93,6 +93,7 @@ impl Settings {
             .set("group.id", &self.app)
             .set("enable.partition.eof", "true")
             // Restoring is bulk reading.
+            .set("fetch.max.bytes", "16777216")
             .set("fetch.message.max.bytes", "4194304");
         config
     }
@@ -140,7 +141,11 @@ impl Settings {
             ("fetch.queue.backoff.ms", "2"),
             // A resumed partition waits for the running fetch to come back.
             ("fetch.wait.max.ms", "50"),
-            ("queued.max.messages.kbytes", "16384"),
+            // How much waits in memory, per worker: what one fetch may bring of all partitions and of one, and what may wait to be
+            // polled. The defaults (50 MiB, 1 MiB, 64 MiB) took 70 MiB more per worker and drained no faster.
+            ("fetch.max.bytes", "4194304"),
+            ("fetch.message.max.bytes", "262144"),
+            ("queued.max.messages.kbytes", "8192"),
         ] {
             if !self.properties.contains_key(name) {
                 config.set(name, value);

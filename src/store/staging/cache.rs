@@ -19,19 +19,13 @@ pub struct CacheLimits {
     pub bytes: usize,
 }
 
-/// What the cache holds and how often it helped.
+/// How often the cache helped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheGauges {
-    /// Profiles held, touched ones included.
-    pub profiles: usize,
-    /// Bytes held (estimate).
-    pub bytes: usize,
+pub struct Lookups {
     /// Reads that found the profile here.
     pub hits: u64,
     /// Reads that went to the store.
     pub misses: u64,
-    /// Profiles that made room for others.
-    pub evictions: u64,
 }
 
 /// Stored size of each section of a profile.
@@ -106,7 +100,7 @@ pub(super) struct Profiles {
     hand: usize,
     /// Profiles and bytes that no running batch holds: what the limits are about.
     clean: (usize, usize),
-    gauges: CacheGauges,
+    lookups: Lookups,
 }
 
 impl Profiles {
@@ -118,12 +112,19 @@ impl Profiles {
             by_key: HashMap::new(),
             hand: 0,
             clean: (0, 0),
-            gauges: CacheGauges::default(),
+            lookups: Lookups::default(),
         }
     }
 
-    pub(super) const fn gauges(&self) -> CacheGauges {
-        self.gauges
+    /// How many profiles are held.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// The look-ups since the last call.
+    pub(super) const fn take_lookups(&mut self) -> Lookups {
+        std::mem::replace(&mut self.lookups, Lookups { hits: 0, misses: 0 })
     }
 
     pub(super) fn find(&self, key: &ProfileKey) -> Option<usize> {
@@ -134,8 +135,8 @@ impl Profiles {
     pub(super) fn look_up(&mut self, key: &ProfileKey) -> Option<usize> {
         let found = self.find(key);
         match found {
-            Some(_) => self.gauges.hits += 1,
-            None => self.gauges.misses += 1,
+            Some(_) => self.lookups.hits += 1,
+            None => self.lookups.misses += 1,
         }
         found
     }
@@ -163,8 +164,6 @@ impl Profiles {
         slot.weight = slot.sizes.weight();
         self.clean.0 += 1;
         self.clean.1 += slot.weight;
-        self.gauges.profiles += 1;
-        self.gauges.bytes += slot.weight;
         let key = slot.profile.key().clone();
         let at = match self.free.pop() {
             Some(at) => at,
@@ -199,12 +198,10 @@ impl Profiles {
     pub(super) fn release(&mut self, at: usize) {
         let slot = self.slot_mut(at);
         slot.touched = false;
-        let before = slot.weight;
         slot.weight = slot.sizes.weight();
         let weight = slot.weight;
         self.clean.0 += 1;
         self.clean.1 += weight;
-        self.gauges.bytes = self.gauges.bytes + weight - before;
     }
 
     /// Takes a profile out.
@@ -216,8 +213,6 @@ impl Profiles {
             self.clean.0 -= 1;
             self.clean.1 -= slot.weight;
         }
-        self.gauges.profiles -= 1;
-        self.gauges.bytes -= slot.weight;
         Some(slot)
     }
 
@@ -236,7 +231,6 @@ impl Profiles {
             match self.slots.get_mut(at).and_then(Option::as_mut) {
                 Some(slot) if !slot.touched && slot.recent => slot.recent = false,
                 Some(slot) if !slot.touched => {
-                    self.gauges.evictions += 1;
                     self.remove(at);
                     return;
                 }
@@ -246,12 +240,9 @@ impl Profiles {
     }
 
     pub(super) fn clear(&mut self) {
-        let (limits, gauges) = (self.limits, self.gauges);
-        *self = Self::new(limits);
-        self.gauges = CacheGauges {
-            profiles: 0,
-            bytes: 0,
-            ..gauges
+        *self = Self {
+            lookups: self.lookups,
+            ..Self::new(self.limits)
         };
     }
 }

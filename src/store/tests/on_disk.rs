@@ -68,7 +68,7 @@ proptest! {
         prop_assert_eq!(contents(&store), contents(&memory));
         if flushed {
             store.flush().unwrap();
-            prop_assert!(store.gauges().file_bytes > 0);
+            prop_assert!(store.bytes() > 0);
         }
         drop(store);
         let store = open(&shared, &disk.0).unwrap();
