@@ -117,6 +117,8 @@ pub struct Policy {
     pub soft_opt_in: bool,
     /// Zone of customers without one.
     pub time_zone: String,
+    /// BCP 47 locale of customers whose own is unknown.
+    pub locale: Option<String>,
     /// Window of the dedup keys.
     pub dedup: Span,
     /// Soft bounces of one address in a row that block it.
@@ -149,6 +151,7 @@ impl Default for Policy {
             bought_product: Span::ZERO,
             soft_opt_in: false,
             time_zone: "UTC".to_owned(),
+            locale: None,
             dedup: Span::from_hours(24),
             soft_bounce_limit: 3,
             service_per_hour: 5,

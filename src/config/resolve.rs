@@ -70,6 +70,7 @@ impl Config {
             bought_product: settings.bought_product,
             soft_opt_in: settings.soft_opt_in,
             time_zone: self.shop.time_zone.clone(),
+            locale: self.shop.locale.clone(),
             dedup: settings.dedup,
             soft_bounce_limit: settings.soft_bounce_limit,
             service_per_hour: settings.service_per_hour,

@@ -129,7 +129,7 @@ section! {
     pub struct Input {
         /// Names it in metrics, logs and errors. Default: the topic.
         name: Option<String>,
-        /// Which of the five streams it carries; other types on it are dead letters.
+        /// Which of the five streams it carries: `feed` publishes those types here. An event of another stream on it is folded all the same.
         stream: Stream,
         /// The topic. It must have exactly `topics.partitions` partitions.
         topic: String,

@@ -31,7 +31,7 @@ pub(super) fn context(
             "products" => instance.map(|instance| products(profile, instance, policy)),
             "last_order" => profile.orders.last().map(|order| last_order(order, policy)),
             "profile" => Some(json!({
-                "locale": profile.person.locale(),
+                "locale": profile.person.locale().or(policy.locale.as_deref()),
                 "time_zone": profile.person.time_zone(),
                 "country": profile.person.country(),
             })),

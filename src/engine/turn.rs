@@ -98,7 +98,11 @@ impl Turn<'_> {
             anonymous_id: profile.anonymous_id().map(str::to_owned),
             route: None,
             channel: None,
-            locale: profile.person.locale().map(str::to_owned),
+            locale: profile
+                .person
+                .locale()
+                .map(str::to_owned)
+                .or_else(|| self.plan.policy.locale.clone()),
             time_zone: profile.person.time_zone().map(str::to_owned),
             place: None,
             why,
