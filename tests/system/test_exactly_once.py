@@ -12,7 +12,7 @@ KILLS = 50 if SOAK else 10
 @pytest.fixture(scope="module")
 def log_of_a_shop(workspace):
     """rees46_a, where it is at hand, and generated events."""
-    return scenarios.events_file(workspace, seed=20260301, count=100_000 if SOAK else 30_000, customers=4_000, real=True)
+    return scenarios.events_file(workspace, seed=20260301, count=100_000, customers=4_000, real=True)
 
 
 @pytest.mark.parametrize("instances", [("a",), ("a", "b")], ids=["one instance", "two instances"])
