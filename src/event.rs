@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::value::{Money, ProfileKey, Timestamp};
 
+mod about;
 pub mod avro;
 mod check;
 pub mod currency;
@@ -18,6 +19,7 @@ mod person;
 pub mod refusal;
 mod wire;
 
+pub use about::DEFAULT_CART;
 pub use currency::{Currencies, Rate};
 pub use decode::{DecodeContext, DecodeRules, Limits};
 pub use refusal::{DecodeError, Refusal, Stage, check_key};

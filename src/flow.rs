@@ -2,7 +2,6 @@
 //!
 //! [`compile`] makes a [`FlowSet`] of YAML files or tells every problem with its place. FL-1: a compiled flow cannot fail when evaluated.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
@@ -14,9 +13,11 @@ use crate::value::Span;
 pub mod compile;
 pub mod condition;
 pub mod problem;
+mod set;
 pub mod spec;
 
 pub use condition::Condition;
+pub use set::FlowSet;
 
 /// Who may get a message: decides which checks of the gate it meets (product.md §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -207,31 +208,4 @@ pub struct Flow {
     pub offer: Option<OfferTemplate>,
     /// The cascade; at least one.
     pub steps: Vec<Step>,
-}
-
-/// The flows in force, and the older versions that instances still run on.
-#[derive(Clone, Debug, Default)]
-pub struct FlowSet {
-    /// In force, by name.
-    pub current: BTreeMap<Arc<str>, Arc<Flow>>,
-    /// Older versions that some instance may still run on, by version.
-    pub retired: BTreeMap<Arc<str>, Arc<Flow>>,
-}
-
-impl FlowSet {
-    /// Keeps a version for the instances that entered with it; nothing to do while it is in force.
-    pub fn retire(&mut self, flow: Arc<Flow>) {
-        if self.version(&flow.name, &flow.version).is_none() {
-            self.retired.insert(Arc::clone(&flow.version), flow);
-        }
-    }
-
-    /// The flow that an instance runs on: the version it entered with, in force or retired; `None` when its text no longer compiles.
-    #[must_use]
-    pub fn version(&self, name: &str, version: &str) -> Option<&Arc<Flow>> {
-        self.current
-            .get(name)
-            .filter(|flow| &*flow.version == version)
-            .or_else(|| self.retired.get(version))
-    }
 }

@@ -21,6 +21,7 @@ pub mod commit;
 pub mod fold;
 pub mod merge;
 pub mod restore;
+mod versions;
 
 use fold::{ClockKind, Fold};
 use merge::Merge;

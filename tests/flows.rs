@@ -218,7 +218,7 @@ fn play(name: &str, lines: &[&str]) -> Vec<String> {
         match verb {
             "until" => shop.run_to(Timestamp::parse(rest).unwrap()),
             "unflow" => {
-                shop.plan.flows.current.remove(rest);
+                shop.plan.flows.remove(rest);
             }
             _ => {
                 let time = rest.split(' ').next().unwrap();

@@ -8,7 +8,7 @@ pub(super) fn validate(
     output: Output<'_>,
 ) -> Result<(), Stop> {
     let (config, plan) = settings.load_with_flows(environment)?;
-    let names: Vec<&str> = plan.flows.current.keys().map(|name| &**name).collect();
+    let names: Vec<&str> = plan.flows.current().keys().map(|name| &**name).collect();
     writeln!(
         output,
         "{} is good: {} inputs, {} channels, {} flows ({})",

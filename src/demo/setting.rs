@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_built_in_is_right_and_an_hour_is_a_second() {
         let setting = Setting::new("localhost:1").unwrap();
-        let cart = &setting.plan.flows.current["abandoned_cart"];
+        let cart = &setting.plan.flows.current()["abandoned_cart"];
         assert_eq!(cart.after, Span::from_secs(4));
         assert_eq!(cart.steps[0].within, Span::from_secs(24));
         assert_eq!(setting.topics().len(), 12);

@@ -19,15 +19,7 @@ fn fast(span: Span) -> Span {
 
 /// The flows in force, in fast motion.
 pub(super) fn flows(set: &FlowSet) -> FlowSet {
-    let current = set
-        .current
-        .iter()
-        .map(|(name, flow)| (Arc::clone(name), Arc::new(fast_flow(flow))))
-        .collect();
-    FlowSet {
-        current,
-        ..set.clone()
-    }
+    FlowSet::of(set.current().values().map(|flow| Arc::new(fast_flow(flow))))
 }
 
 fn fast_flow(flow: &Flow) -> Flow {

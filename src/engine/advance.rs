@@ -195,7 +195,11 @@ impl Turn<'_> {
         let Some(instance) = self.profile.running.instances.get(index) else {
             return;
         };
-        let is_current = self.plan.flows.current.contains_key(instance.flow.as_str());
+        let is_current = self
+            .plan
+            .flows
+            .current()
+            .contains_key(instance.flow.as_str());
         let Some(flow) = self.flow_of(instance).filter(|_| is_current) else {
             self.end_inactive(index);
             return;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::exits::{order_of, product_of};
 use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{Reason, VerdictKind, Why};
-use crate::event::{Body, Event, EventType, Product};
+use crate::event::{Body, Event, EventType};
 use crate::flow::{Flow, InstanceKey, Reenter};
-use crate::profile::fold::{Folded, cart_of};
+use crate::profile::fold::Folded;
 use crate::profile::running::{About, Instance, Phase};
 use crate::profile::{OrderNews, OrderState, limits};
 
@@ -18,12 +17,12 @@ const CUSTOMER: &str = "customer";
 fn keys(flow: &Flow, event: &Event) -> Vec<String> {
     let one = |key: Option<&str>| key.map(str::to_owned).into_iter().collect();
     match flow.instance {
-        InstanceKey::Cart => one(cart_of(event)),
-        InstanceKey::Order => one(order_of(event)),
+        InstanceKey::Cart => one(event.cart_id()),
+        InstanceKey::Order => one(event.order_id()),
         InstanceKey::Customer => one(Some(CUSTOMER)),
         InstanceKey::Product => {
             let mut keys: Vec<String> = Vec::new();
-            for product in products_of(event) {
+            for product in event.products() {
                 if !keys.contains(&product.product_id) && keys.len() < limits::ABOUT {
                     keys.push(product.product_id.clone());
                 }
@@ -33,34 +32,20 @@ fn keys(flow: &Flow, event: &Event) -> Vec<String> {
     }
 }
 
-/// Every product that an event names.
-fn products_of(event: &Event) -> &[Product] {
-    match &event.body {
-        Body::Order(order) => &order.products,
-        Body::Refund(refund) => &refund.products,
-        Body::Checkout(checkout) => &checkout.products,
-        Body::CartSnapshot(snapshot) => &snapshot.products,
-        Body::Browse(_) | Body::CartLine(_) => product_of(event).map_or(&[], std::slice::from_ref),
-        Body::OrderStatus(_)
-        | Body::Receipt(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Feedback(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => &[],
-    }
-}
-
 impl Turn<'_> {
     /// Looks at every flow that this event can begin.
     pub(super) fn enter_flows(&mut self, event: &Event, folded: &Folded) {
         let plan = self.plan;
-        for flow in plan.flows.current.values() {
-            if flow.enter.events.contains(&event.kind) && self.may_start_flows(event, folded) {
-                for key in keys(flow, event) {
+        let flows = plan.flows.entering(event.kind);
+        if flows.is_empty() || !self.may_start_flows(event, folded) {
+            return;
+        }
+        let cart = event.cart_id();
+        for flow in flows {
+            for key in keys(flow, event) {
+                let product = matches!(flow.instance, InstanceKey::Product).then_some(key.as_str());
+                let subject = Subject { cart, product };
+                if self.holds(flow.enter.when.as_ref(), Some(event), subject) {
                     self.enter(flow, key, event);
                 }
             }
@@ -104,17 +89,6 @@ impl Turn<'_> {
     }
 
     fn enter(&mut self, flow: &Arc<Flow>, key: String, event: &Event) {
-        let cart_id = match flow.instance {
-            InstanceKey::Cart => Some(key.as_str()),
-            InstanceKey::Order | InstanceKey::Product | InstanceKey::Customer => cart_of(event),
-        };
-        let subject = Subject {
-            cart: cart_id,
-            product: matches!(flow.instance, InstanceKey::Product).then_some(key.as_str()),
-        };
-        if !self.holds(flow.enter.when.as_ref(), Some(event), subject) {
-            return;
-        }
         if let Some(index) = self.profile.running.find(&flow.name, &key) {
             self.restart(index, flow, event);
             return;
@@ -142,8 +116,8 @@ impl Turn<'_> {
             due: at.plus(flow.after),
             armed: self.armed(),
             about,
-            order_id: order_of(event).map(str::to_owned),
-            cart_id: cart_id.map(str::to_owned),
+            order_id: event.order_id().map(str::to_owned),
+            cart_id: event.cart_id().map(str::to_owned),
             key,
             ..Instance::default()
         };
@@ -240,7 +214,8 @@ impl Turn<'_> {
 
 /// The products that an instance without a cart is about.
 fn about(event: &Event, only: Option<&String>) -> Vec<About> {
-    products_of(event)
+    event
+        .products()
         .iter()
         .filter(|product| only.is_none_or(|only| product.product_id == *only))
         .take(limits::ABOUT)

@@ -2,55 +2,11 @@
 
 use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{Reason, VerdictKind, Why};
-use crate::event::{Body, Event, EventType, Order, Product, Stream};
+use crate::event::{Body, Event, EventType, Order, Stream};
 use crate::flow::{Exit, Flow, InstanceKey, Relevance, Success};
-use crate::profile::fold::{Folded, cart_of};
+use crate::profile::fold::Folded;
 use crate::profile::running::{Instance, Phase};
 use crate::profile::{Cart, Carts, OrderNews};
-
-/// The product that a click names.
-pub(super) fn product_of(event: &Event) -> Option<&Product> {
-    match &event.body {
-        Body::Browse(browse) => browse.product.as_ref(),
-        Body::CartLine(line) => Some(&line.product),
-        Body::CartSnapshot(_)
-        | Body::Checkout(_)
-        | Body::Order(_)
-        | Body::OrderStatus(_)
-        | Body::Refund(_)
-        | Body::Receipt(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Feedback(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => None,
-    }
-}
-
-/// The order that an event names.
-pub(super) fn order_of(event: &Event) -> Option<&str> {
-    match &event.body {
-        Body::Order(order) => Some(&order.order_id),
-        Body::OrderStatus(status) => Some(&status.order_id),
-        Body::Refund(refund) => refund.order_id.as_deref(),
-        Body::Checkout(checkout) => checkout.order_id.as_deref(),
-        Body::Receipt(receipt) => receipt.order_id.as_deref(),
-        Body::Browse(_)
-        | Body::CartLine(_)
-        | Body::CartSnapshot(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Feedback(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => None,
-    }
-}
 
 /// Is one category the other, or above or below it?
 fn related(a: &str, b: &str) -> bool {
@@ -114,9 +70,9 @@ fn about_any<'a>(
 /// Is the event of the same instance, as far as it names one?
 fn same_instance(flow: &Flow, instance: &Instance, event: &Event) -> bool {
     let named = match flow.instance {
-        InstanceKey::Cart => cart_of(event),
-        InstanceKey::Order => order_of(event),
-        InstanceKey::Product => product_of(event).map(|product| product.product_id.as_str()),
+        InstanceKey::Cart => event.cart_id(),
+        InstanceKey::Order => event.order_id(),
+        InstanceKey::Product => event.product().map(|product| product.product_id.as_str()),
         InstanceKey::Customer => None,
     };
     named.is_none_or(|named| named == instance.key)

@@ -26,7 +26,7 @@ pub const MAX_STEPS: usize = 16;
 pub const MAX_EXITS: usize = 32;
 
 /// Longest length of time in a flow, half a year: what other journey builders allow too.
-const LONGEST: Span = Span::from_days(182);
+pub const LONGEST: Span = Span::from_days(182);
 
 /// One file as found.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ pub fn compile(
     files: &[FlowFile<'_>],
     surroundings: &Surroundings<'_>,
 ) -> Result<FlowSet, Vec<Problem>> {
-    let mut set = FlowSet::default();
+    let mut flows = Vec::new();
     let mut found = Vec::new();
     let mut seen: BTreeMap<Arc<str>, &str> = BTreeMap::new();
     for file in files {
@@ -73,7 +73,7 @@ pub fn compile(
         let spec = spec(file.text, &mut problems);
         if let Some(spec) = &spec {
             let name: Arc<str> = spec.flow.value.as_str().into();
-            if let Some(other) = seen.insert(name.clone(), file.name) {
+            if let Some(other) = seen.insert(Arc::clone(&name), file.name) {
                 problems.add(
                     spec.flow.place,
                     format!("there is a flow `{name}` already, in {other}"),
@@ -81,7 +81,7 @@ pub fn compile(
                 );
             }
             if let Some(flow) = flow::compile(spec, surroundings, &mut problems) {
-                set.current.insert(name, Arc::new(flow));
+                flows.push(Arc::new(flow));
             }
         }
         found.extend(problems.into_sorted());
@@ -96,7 +96,7 @@ pub fn compile(
         found.extend(problems.into_sorted());
     }
     if found.is_empty() {
-        Ok(set)
+        Ok(FlowSet::of(flows))
     } else {
         Err(found)
     }

@@ -8,11 +8,8 @@ use minicbor::{Decode, Encode};
 
 use super::limits::{self, clip, clip_text};
 use super::orders::Orders;
-use crate::event::{Order, Product};
+use crate::event::{DEFAULT_CART, Order, Product};
 use crate::value::{Money, Timestamp};
-
-/// Id of the cart that events without `cart_id` belong to.
-pub const DEFAULT_CART: &str = "default";
 
 /// A product in a cart or an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]

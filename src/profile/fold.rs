@@ -1,9 +1,10 @@
 //! One event into all sections: who folds what, in which order.
 
-use super::carts::{CartChange, DEFAULT_CART};
+use super::carts::CartChange;
 use super::journal::dedup_key;
 use super::person::{Known, control_bucket};
 use super::{Body, Event, EventType, OrderNews, Policy, Profile, Timestamp};
+use crate::event::DEFAULT_CART;
 
 /// What folding one event found out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,31 +17,6 @@ pub(crate) struct Folded {
     pub(crate) order: Option<OrderNews>,
     /// Of `order_cancelled`: it was not cancelled before. Of `order_refunded`: the refund was not known.
     pub(crate) first_reversal: bool,
-}
-
-/// The cart that an event names; [`DEFAULT_CART`] for cart events that name none.
-#[must_use]
-pub(crate) fn cart_of(event: &Event) -> Option<&str> {
-    let named = match &event.body {
-        Body::CartLine(line) => &line.cart_id,
-        Body::CartSnapshot(snapshot) => &snapshot.cart_id,
-        Body::Checkout(checkout) => &checkout.cart_id,
-        Body::Browse(browse) if event.kind == EventType::CartViewed => &browse.cart_id,
-        Body::Order(order) => return order.cart_id.as_deref(),
-        Body::Browse(_)
-        | Body::OrderStatus(_)
-        | Body::Refund(_)
-        | Body::Receipt(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Feedback(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => return None,
-    };
-    Some(named.as_deref().unwrap_or(DEFAULT_CART))
 }
 
 impl Profile {
@@ -138,7 +114,7 @@ impl Profile {
     }
 
     fn change_cart(&mut self, event: &Event, change: CartChange<'_>, now: Timestamp) -> bool {
-        let cart_id = cart_of(event).unwrap_or(DEFAULT_CART);
+        let cart_id = event.cart_id().unwrap_or(DEFAULT_CART);
         self.carts
             .change(cart_id, change, event.effective_time, &self.orders, now)
     }

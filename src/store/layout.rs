@@ -7,7 +7,7 @@
 //! state, in store and changelog alike
 //!   'P' │ version u8 │ len u16 │ profile key │ section u8 │ chunk u8      value: the section's own (profile module)
 //!   'T' │ version u8 │ kind u8 │ …                                        value: version u8 │ …
-//!         kind 1  flow text       16 hex digits of its hash                      UTF-8 text
+//!         kind 1  flow text       16 hex digits of its hash                      retired i64 ms (0: in force) │ UTF-8 text
 //!         kind 2  task clock      –                                              i64 ms
 //!         kind 3  reserved: alias of an anonymous visitor
 //!         kind 4  reserved: erasure marker
@@ -39,6 +39,8 @@ const CHANGELOG: u8 = 2;
 const WRITTEN_AT: u8 = 3;
 const INPUT: u8 = 4;
 const SIGN: u64 = 1 << 63;
+/// Version of a flow text's value: it tells since when the version is not in force.
+const FLOW_TEXT_FORMAT: u8 = 2;
 /// Hex digits of a flow's hash.
 const HASH_DIGITS: usize = 16;
 
@@ -197,24 +199,30 @@ fn profile_key(bytes: &[u8]) -> Option<ProfileKey> {
     ProfileKey::parse(std::str::from_utf8(bytes).ok()?)
 }
 
-/// The value of a flow's text.
+/// The value of a flow's text; `retired` when the version is not in force any more.
 #[must_use]
-pub fn flow_text_value(text: &str) -> Vec<u8> {
-    let mut value = vec![FORMAT];
+pub fn flow_text_value(retired: Option<Timestamp>, text: &str) -> Vec<u8> {
+    let mut value = vec![FLOW_TEXT_FORMAT];
+    value.extend(retired.map_or(0, Timestamp::millis).to_be_bytes());
     value.extend(text.as_bytes());
     value
 }
 
-/// Reads the value of a flow's text.
+/// Reads the value of a flow's text: when it was retired, and the text.
 ///
 /// # Errors
 /// When it is of another version or not UTF-8.
-pub fn decode_flow_text(value: &[u8]) -> Result<&str, LayoutError> {
-    match value {
-        [FORMAT, text @ ..] => std::str::from_utf8(text).ok(),
+pub fn decode_flow_text(value: &[u8]) -> Result<(Option<Timestamp>, &str), LayoutError> {
+    let parts = match value {
+        [FLOW_TEXT_FORMAT, rest @ ..] => rest.split_first_chunk(),
         _ => None,
-    }
-    .ok_or_else(|| LayoutError::of("a flow text", value))
+    };
+    let read = parts.and_then(|(retired, text)| {
+        let retired = i64::from_be_bytes(*retired);
+        let retired = (retired != 0).then(|| Timestamp::from_millis(retired));
+        Some((retired, std::str::from_utf8(text).ok()?))
+    });
+    read.ok_or_else(|| LayoutError::of("a flow text", value))
 }
 
 /// The value of the task clock.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::versions::Versions;
 use crate::bus::Record;
 use crate::decision::Verdict;
 use crate::engine::{self, Input, Plan, StepCounts};
@@ -13,7 +14,6 @@ use crate::event::avro::Schemas;
 use crate::event::{
     DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
 };
-use crate::flow::compile::{self, Surroundings};
 use crate::store::staging::{CacheLimits, Lookups, Rendered, Staging};
 use crate::store::{Store, StoreError, layout};
 use crate::value::{ProfileKey, Span, Timestamp};
@@ -111,6 +111,7 @@ pub struct Fold {
     shared: Arc<FoldPlan>,
     /// The shared plan, and the older flow versions that this task's instances may still run on.
     plan: Plan,
+    versions: Versions,
     store: Box<dyn Store>,
     staging: Staging,
     clock: Timestamp,
@@ -136,6 +137,7 @@ impl Fold {
         let mut fold = Self {
             task,
             plan: shared.plan.clone(),
+            versions: Versions::default(),
             shared,
             store,
             staging: Staging::new(task, cache),
@@ -153,22 +155,21 @@ impl Fold {
     /// Task records: the clock, and the text of every flow version that an instance here may have entered with.
     fn read_records(&mut self) -> Result<(), StoreError> {
         self.read_clock()?;
-        let mut texts = Vec::new();
-        self.store
-            .prefixed(&layout::flow_text_prefix(), &mut |_, value| {
-                texts.push(value.to_vec())
-            })?;
-        let policy = &self.plan.policy;
-        for text in texts {
-            let text = layout::decode_flow_text(&text).map_err(|error| error.corrupt(self.task))?;
-            // FL-1: a text that this version cannot compile any more is left out; its instances end as `flow_inactive`, visibly.
-            if let Ok(flow) =
-                compile::compile_text("a flow of the state", text, &Surroundings::of(policy))
-            {
-                self.plan.flows.retire(flow);
-            }
-        }
+        let Plan { flows, policy } = &mut self.plan;
+        self.versions = Versions::read(self.task, &*self.store, policy, flows)?;
         Ok(())
+    }
+
+    /// Other flows and policy come into force. Instances keep the version that they entered with; those of a flow that is gone end as
+    /// `flow_inactive`. The caller has checked `shared`: this cannot fail.
+    pub fn reload(&mut self, shared: Arc<FoldPlan>) {
+        let before = std::mem::replace(&mut self.plan, shared.plan.clone()).flows;
+        let kept = before.retired().values().chain(before.current().values());
+        for flow in kept {
+            self.plan.flows.retire(Arc::clone(flow));
+        }
+        self.shared = shared;
+        self.versions.reloaded();
     }
 
     /// Whether anything was ever committed here: the first commit of a task writes its clock down.
@@ -177,22 +178,6 @@ impl Fold {
     /// When the store cannot be read.
     pub fn has_state(&self) -> Result<bool, StoreError> {
         Ok(self.store.get(&layout::clock_key())?.is_some())
-    }
-
-    /// Stages the text of every flow in force that the state does not hold yet, so that instances keep their version over restarts.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn remember_flows(&mut self) -> Result<(), StoreError> {
-        for flow in self.shared.plan.flows.current.values() {
-            if let Some(key) = layout::flow_text_key(&flow.version)
-                && self.staging.record(&key, &*self.store)?.is_none()
-            {
-                self.staging
-                    .put_record(key, Some(layout::flow_text_value(&flow.text)));
-            }
-        }
-        Ok(())
     }
 
     fn read_clock(&mut self) -> Result<(), StoreError> {
@@ -337,13 +322,7 @@ impl Fold {
 
     fn step(&mut self, key: &ProfileKey, input: Input<'_>) -> Result<StepCounts, StoreError> {
         let profile = self.staging.profile(key, &*self.store)?;
-        let counts = engine::step(
-            &self.shared.plan,
-            profile,
-            input,
-            self.clock,
-            &mut self.verdicts,
-        );
+        let counts = engine::step(&self.plan, profile, input, self.clock, &mut self.verdicts);
         if profile.take_blocks_changed() {
             self.blocks_changed.insert(key.clone(), self.clock);
         }
@@ -358,7 +337,9 @@ impl Fold {
     /// Is anything staged that only a commit makes durable?
     #[must_use]
     pub fn has_staged(&self) -> bool {
-        !self.staging.is_empty() || !self.decided.is_empty()
+        !self.staging.is_empty()
+            || !self.decided.is_empty()
+            || self.versions.is_pending(&self.plan.flows)
     }
 
     /// What is decided and not yet taken, in order.
@@ -404,6 +385,8 @@ impl Fold {
         if write {
             rendered.changes.push(layout::clock_change(self.clock));
         }
+        let texts = self.versions.render(&self.plan.flows, self.clock);
+        rendered.changes.extend(texts);
         self.rendered_clock = if write { self.clock } else { self.stored_clock };
         rendered
     }
@@ -411,6 +394,9 @@ impl Fold {
     /// The batch is durable and stored: what it touched is clean now.
     pub fn committed(&mut self) {
         self.stored_clock = self.rendered_clock;
+        for version in self.versions.committed() {
+            self.plan.flows.forget(&version);
+        }
         self.staging.committed();
     }
 

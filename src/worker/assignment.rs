@@ -266,7 +266,6 @@ impl Worker {
         for (partition, positions) in by_task {
             if let Some(task) = self.tasks.get_mut(&partition) {
                 task.begin(&positions, now);
-                task.fold.remember_flows()?;
                 let took = now.saturating_sub(task.assigned_at);
                 self.telemetry.restored(partition, took);
                 tracing::info!(partition, took_ms = took.as_millis(), "task runs");

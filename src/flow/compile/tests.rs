@@ -110,7 +110,7 @@ const SHIPPED: [(&str, &str); 3] = [
 #[test]
 fn the_shipped_flows_compile_to_what_they_say() {
     let set = compiled(&SHIPPED).unwrap_or_else(|problems| panic!("{}", text_of(&problems)));
-    let cart = &set.current["abandoned_cart"];
+    let cart = &set.current()["abandoned_cart"];
     assert_eq!(cart.class, Class::Marketing);
     assert_eq!(cart.instance, InstanceKey::Cart);
     assert_eq!(cart.after, Span::from_hours(4));
@@ -125,8 +125,11 @@ fn the_shipped_flows_compile_to_what_they_say() {
     );
     let channels: Vec<_> = cart.steps.iter().map(|step| &*step.channel).collect();
     assert_eq!(channels, ["email", "push", "sms"]);
-    assert_eq!(set.current["welcome"].reason, set.current["welcome"].name);
-    assert_eq!(set.current["post_purchase"].class, Class::Service);
+    assert_eq!(
+        set.current()["welcome"].reason,
+        set.current()["welcome"].name
+    );
+    assert_eq!(set.current()["post_purchase"].class, Class::Service);
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn the_kept_text_of_a_flow_compiles_to_the_same_version() {
         channels: &channels,
         currency_digits: 2,
     };
-    for flow in compiled(&SHIPPED).unwrap().current.values() {
+    for flow in compiled(&SHIPPED).unwrap().current().values() {
         let again = compile_text(&flow.name, &flow.text, &surroundings).unwrap();
         assert_eq!(again.version, flow.version);
         assert_eq!(format!("{again:?}"), format!("{flow:?}"));
@@ -149,7 +152,7 @@ const CART: &str = "flow: cart\nclass: marketing\nlist: offers\ninstance: cart_i
 #[test]
 fn only_what_a_flow_means_makes_a_new_version() {
     let version = |text: &str| {
-        compiled(&[("cart.yaml", text)]).unwrap().current["cart"]
+        compiled(&[("cart.yaml", text)]).unwrap().current()["cart"]
             .version
             .clone()
     };
@@ -206,7 +209,7 @@ proptest::proptest! {
         chars.splice(at..(at + length).min(chars.len()), insert.chars());
         let damaged: String = chars.into_iter().collect();
         match compiled(&[(name, &damaged)]) {
-            Ok(set) => for flow in set.current.values() {
+            Ok(set) => for flow in set.current().values() {
                 let channels = channels();
                 let surroundings = Surroundings { channels: &channels, currency_digits: 2 };
                 let again = compile_text(&flow.name, &flow.text, &surroundings).unwrap();

@@ -125,11 +125,11 @@ impl<'a> Sight<'a> {
     }
 
     fn order(&self) -> Result<&'a Order, Gap> {
-        order(self.event()?).ok_or(Gap::Missing)
+        self.event()?.order().ok_or(Gap::Missing)
     }
 
     fn product(&self) -> Result<&'a Product, Gap> {
-        product(self.event()?).ok_or(Gap::Missing)
+        self.event()?.product().ok_or(Gap::Missing)
     }
 
     fn rfm(&self) -> Result<Rfm, Gap> {
@@ -170,50 +170,6 @@ impl<'a> Sight<'a> {
         };
         let norms = &self.scope.policy.norms.consumption;
         Supply::of(&self.scope.profile.orders, product_id, norms).ok_or(Gap::Missing)
-    }
-}
-
-/// The order that an event carries.
-const fn order(event: &Event) -> Option<&Order> {
-    match &event.body {
-        Body::Order(order) => Some(order),
-        Body::Browse(_)
-        | Body::CartLine(_)
-        | Body::CartSnapshot(_)
-        | Body::Checkout(_)
-        | Body::OrderStatus(_)
-        | Body::Refund(_)
-        | Body::Receipt(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Feedback(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => None,
-    }
-}
-
-/// The one product that an event is about.
-const fn product(event: &Event) -> Option<&Product> {
-    match &event.body {
-        Body::CartLine(line) => Some(&line.product),
-        Body::Browse(browse) => browse.product.as_ref(),
-        Body::CartSnapshot(_)
-        | Body::Checkout(_)
-        | Body::Order(_)
-        | Body::OrderStatus(_)
-        | Body::Refund(_)
-        | Body::Receipt(_)
-        | Body::Identity(_)
-        | Body::Consent(_)
-        | Body::Ticket(_)
-        | Body::Feedback(_)
-        | Body::Score(_)
-        | Body::Merge(_)
-        | Body::Erasure
-        | Body::SendRequest(_) => None,
     }
 }
 

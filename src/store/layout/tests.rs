@@ -42,7 +42,16 @@ fn the_bytes_are_these_and_a_change_is_a_migration() {
             flow_text_key("00ff00ff00ff00ff").unwrap(),
             "54010130306666303066663030666630306666",
         ),
-        ("flow text's value", flow_text_value("é"), "01c3a9"),
+        (
+            "flow text's value",
+            flow_text_value(None, "é"),
+            "020000000000000000c3a9",
+        ),
+        (
+            "a retired flow text's value",
+            flow_text_value(Some(Timestamp::from_millis(258)), "é"),
+            "020000000000000102c3a9",
+        ),
         ("clock", clock_key(), "540102"),
         (
             "clock's value",
@@ -74,7 +83,10 @@ fn the_bytes_are_these_and_a_change_is_a_migration() {
     }
     assert_eq!(decode_identity(&identity_value(&identity)), Ok(identity));
     assert_eq!(decode_meta_key(&meta_key(&input)), Ok(input));
-    assert_eq!(decode_flow_text(&flow_text_value("é")), Ok("é"));
+    for retired in [None, Some(Timestamp::from_millis(7))] {
+        let value = flow_text_value(retired, "é");
+        assert_eq!(decode_flow_text(&value), Ok((retired, "é")));
+    }
     assert_eq!(
         decode_clock(&clock_value(Timestamp::from_millis(-7))),
         Ok(Timestamp::from_millis(-7))
@@ -134,6 +146,6 @@ proptest! {
         prop_assert!(decode_clock(&bytes).is_ok() <= (bytes.len() == 9));
         prop_assert!(decode_state_key(&bytes).is_ok() <= (bytes.len() >= 3));
         prop_assert!(decode_meta_key(&bytes).is_ok() <= !bytes.is_empty());
-        prop_assert!(decode_flow_text(&bytes).is_ok() <= !bytes.is_empty());
+        prop_assert!(decode_flow_text(&bytes).is_ok() <= (bytes.len() >= 9));
     }
 }
