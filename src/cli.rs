@@ -19,8 +19,10 @@ mod check;
 #[cfg(feature = "kafka")]
 mod feed;
 mod replay;
+mod schema;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 mod state;
+mod test;
 #[cfg(feature = "kafka")]
 mod topics;
 
@@ -56,6 +58,8 @@ enum Command {
     Run(Settings),
     /// Check the configuration and its flows: every problem at once, with its place
     Validate(Settings),
+    /// Run the tests that stand beside flows
+    Test(test::Test),
     /// Run a recorded log of events through the configured flows, without Kafka
     Replay(replay::Replay),
     /// Play a simulated shop on an embedded broker and watch it being decided: needs no Kafka and no configuration
@@ -72,6 +76,11 @@ enum Command {
     #[cfg(all(feature = "kafka", feature = "rocks"))]
     #[command(subcommand)]
     State(state::StateCommand),
+    /// Print the JSON Schema of flow files or of the configuration, for editors
+    Schema {
+        /// Of what
+        of: schema::Of,
+    },
     /// Show the configuration in force
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -160,6 +169,7 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
             crate::app::run::run(&config, flows)
         }
         Command::Validate(settings) => check::validate(&settings, environment, output),
+        Command::Test(test) => test.run(environment, output),
         Command::Replay(replay) => replay.run(environment, output),
         #[cfg(feature = "kafka")]
         Command::Feed(feed) => feed.run(environment, output),
@@ -167,6 +177,7 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         Command::Topics(topics) => topics.run(environment, output),
         #[cfg(all(feature = "kafka", feature = "rocks"))]
         Command::State(state) => state.run(environment, output),
+        Command::Schema { of } => schema::print(of, output),
         Command::Config(ConfigCommand::Print(settings)) => {
             let config = settings.load(environment)?;
             output.write_all(config.to_yaml().as_bytes())?;

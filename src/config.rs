@@ -52,6 +52,18 @@ pub enum ConfigError {
     Wrong(#[from] Problems),
 }
 
+/// JSON Schema (draft 2020-12) of the configuration, from the same declarations that read it.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let mut schema = <Config as Setting>::schema();
+    if let serde_json::Value::Object(schema) = &mut schema {
+        let draft = "https://json-schema.org/draft/2020-12/schema";
+        schema.insert("$schema".to_owned(), draft.into());
+        schema.insert("title".to_owned(), "The configuration of tidegate".into());
+    }
+    schema
+}
+
 impl Config {
     /// Reads the file at `path` and lays `overrides` over it. Relative paths inside are taken from the file's directory.
     ///

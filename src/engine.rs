@@ -5,8 +5,8 @@
 //! caller's choice, so a task that is behind simply does not fire them (CK-1), while suppressions and cancels leave at once.
 //!
 //! ```text
-//! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts ─► entries          (arm timers)
-//!                            [exits]  [suppress], [consent]    [advance]   [enter], [request]
+//! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts ─► entries, watches (arm timers)
+//!                            [exits]  [suppress], [consent]    [advance]   [enter], [watch], [request]
 //! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
 //!          [advance]            [gate], [caps], [calendar]   [contact], [context]
 //! ```
@@ -31,6 +31,7 @@ mod gate;
 mod request;
 mod suppress;
 mod turn;
+mod watch;
 
 pub use contact::address_id;
 
@@ -117,6 +118,7 @@ fn fire(plan: &Plan, profile: &mut Profile, now: Timestamp, verdicts: &mut Vec<V
             .get(index)
             .map(|i| i.armed.clone()),
         DueTimer::Request(index) => profile.running.requests.get(index).map(|r| r.armed.clone()),
+        DueTimer::Watch(index) => profile.running.watches.get(index).map(|w| w.armed.clone()),
     };
     let mut turn = Turn {
         plan,
@@ -128,6 +130,7 @@ fn fire(plan: &Plan, profile: &mut Profile, now: Timestamp, verdicts: &mut Vec<V
     match timer {
         DueTimer::Instance(index) => turn.fire_instance(index),
         DueTimer::Request(index) => turn.fire_request(index),
+        DueTimer::Watch(index) => turn.fire_watch(index),
     }
 }
 
@@ -142,6 +145,7 @@ impl Turn<'_> {
         } else {
             Vec::new()
         };
+        let held = self.held_before(event);
         let folded = self.profile.fold(event, &self.plan.policy, self.now);
         let mut counts = StepCounts {
             duplicates: u32::from(folded.duplicate),
@@ -180,8 +184,10 @@ impl Turn<'_> {
             | Body::Erasure => {}
         }
         if !history {
-            self.enter_flows(event, &folded);
+            self.enter_flows(event, &folded, &held);
         }
+        // Also from history: what is known of the past says when the future comes.
+        self.watch_flows(event, &folded);
         counts
     }
 }

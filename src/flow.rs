@@ -12,11 +12,14 @@ use crate::value::Span;
 
 pub mod compile;
 pub mod condition;
+pub mod moment;
 pub mod problem;
+pub mod reference;
 mod set;
 pub mod spec;
 
 pub use condition::Condition;
+pub use moment::{Landmark, Moment};
 pub use set::FlowSet;
 
 /// Who may get a message: decides which checks of the gate it meets (product.md §7).
@@ -69,10 +72,39 @@ pub enum InstanceKey {
 /// What begins an instance.
 #[derive(Clone, Debug)]
 pub struct Enter {
-    /// Any of these.
-    pub events: Vec<EventType>,
+    /// What happens.
+    pub on: Occasion,
     /// Checked at entry and again before every step.
     pub when: Option<Condition>,
+}
+
+/// What has to happen for an instance to begin.
+#[derive(Clone, Debug)]
+pub enum Occasion {
+    /// Any of these events.
+    Events(Vec<EventType>),
+    /// None of these events for that long, counted from the last one.
+    Absence {
+        /// Each of them begins the count anew.
+        of: Vec<EventType>,
+        /// How long.
+        span: Span,
+    },
+    /// A moment of the customer's comes.
+    Moment(Moment),
+    /// This begins to hold by an event: it did not before. Has to hold before every step too.
+    Becomes(Condition),
+}
+
+/// How long an instance waits before its first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// At least that long.
+    pub span: Span,
+    /// Each further entering event of the instance restarts it.
+    pub restarts: bool,
+    /// And then until that moment.
+    pub until: Option<Moment>,
 }
 
 /// Which purchases end an instance.
@@ -160,6 +192,29 @@ pub struct Step {
     pub on_cap: OnCap,
 }
 
+/// What triggers state as their reason: a word, and what a field of the customer adds to it (`winback_` and `complaint`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Because {
+    /// The word, or its beginning.
+    pub word: Arc<str>,
+    /// What follows.
+    pub field: Option<condition::fields::Field>,
+}
+
+impl Because {
+    /// The whole word; without what is not known.
+    #[must_use]
+    pub fn told(&self, scope: &condition::Scope<'_>) -> Arc<str> {
+        let Some(field) = self.field else {
+            return Arc::clone(&self.word);
+        };
+        match condition::text_of(field, scope) {
+            Some(rest) => format!("{}{rest}", self.word).into(),
+            None => self.word.trim_end_matches(['_', '-']).into(),
+        }
+    }
+}
+
 /// The offer of a flow; the id may hold `${cart_id}`, `${order_id}`, `${product_id}`, `${customer_id}`, `${instance}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferTemplate {
@@ -167,6 +222,22 @@ pub struct OfferTemplate {
     pub id: Arc<str>,
     /// Counts against the discount cap.
     pub discount: bool,
+}
+
+/// Longest wait for something that is known of a customer.
+const LONGEST_WAIT: Span = Span::from_days(182);
+
+impl Flow {
+    /// How long an instance of it can live, from its entry. What waits for a moment of the customer's begins to expire only then.
+    #[must_use]
+    pub fn life(&self) -> Span {
+        match self.after.until {
+            Some(Moment::Known { .. }) => {
+                Span::from_millis(self.expires.millis() + LONGEST_WAIT.millis())
+            }
+            Some(Moment::Local { .. }) | None => self.expires,
+        }
+    }
 }
 
 /// One flow in one version.
@@ -183,7 +254,7 @@ pub struct Flow {
     /// Consent list.
     pub list: Option<Arc<str>>,
     /// What triggers state as reason (`cart_abandoned`); the flow's name when not written.
-    pub reason: Arc<str>,
+    pub reason: Because,
     /// Higher wins.
     pub priority: u32,
     /// At most one running instance per customer among the flows of a group; the higher priority wins.
@@ -192,8 +263,8 @@ pub struct Flow {
     pub instance: InstanceKey,
     /// What begins one.
     pub enter: Enter,
-    /// Wait that each further entering event of the instance restarts.
-    pub after: Span,
+    /// Wait before the first step.
+    pub after: Wait,
     /// What ends one; looked at before entries.
     pub exits: Vec<Exit>,
     /// May it begin again?

@@ -76,6 +76,7 @@ pub mod feed;
 pub mod plan;
 pub mod recording;
 pub mod replay;
+pub mod trial;
 
 pub mod http;
 pub mod telemetry;

@@ -38,7 +38,7 @@ fn the_shipped_configuration_and_flows_are_good() {
     let (code, out, told) = said(&["validate", "--config", LOCAL]);
     assert_eq!((code, told.as_str()), (0, ""));
     assert!(
-        out.contains("abandoned_cart, post_purchase, welcome"),
+        out.contains("9 flows (abandoned_browse, abandoned_cart, "),
         "{out}"
     );
 }
@@ -139,4 +139,40 @@ fn the_version_names_the_native_libraries_that_are_inside() {
     );
     assert_eq!(out.contains("librdkafka"), cfg!(feature = "kafka"));
     assert_eq!(out.contains("RocksDB"), cfg!(feature = "rocks"));
+}
+
+#[test]
+fn the_tests_of_the_shipped_flows_pass() {
+    let (code, out, _) = said(&["test", "deploy/flows"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains(" tests, 0 failed\n"), "{out}");
+}
+
+#[test]
+fn every_part_of_the_language_does_what_its_tests_say() {
+    let (code, out, _) = said(&["test", "tests/golden/language"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains(" tests, 0 failed\n"), "{out}");
+}
+
+#[test]
+fn a_test_that_fails_shows_what_was_decided_instead_and_why() {
+    let (code, out, _) = said(&["test", "tests/golden/failure/flow.yaml", "--coverage"]);
+    assert_eq!(code, 1);
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/failure/said.txt");
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        std::fs::write(golden, &out).unwrap();
+    }
+    assert_eq!(out, std::fs::read_to_string(golden).unwrap());
+}
+
+#[test]
+fn schemas_are_printed_for_editors() {
+    for (of, key) in [("flows", "exclusive_group"), ("config", "control_group")] {
+        let (code, out, _) = said(&["schema", of]);
+        assert_eq!(code, 0);
+        let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert!(schema["properties"][key]["description"].is_string(), "{of}");
+        assert_eq!(schema["additionalProperties"], false);
+    }
 }

@@ -161,6 +161,38 @@ fn orders_of_the_wholesaler_fold_to_the_cent() {
     assert_eq!(figure(&told, &["dead", "letters"]), 0, "{told}");
 }
 
+/// Gaps of at least that length between the orders of a customer, the open last one counted.
+#[test]
+fn absences_of_the_wholesalers_customers_are_those_counted_from_the_raw_rows() {
+    let Some(events) = data("uci_orders_a.jsonl.gz") else {
+        return;
+    };
+    let scratch = Scratch::new("absence");
+    let config = configuration(&scratch, "GBP", "4h");
+    for (days, expected) in [(30, 4_391), (60, 2_508), (90, 1_596), (180, 637)] {
+        let flow = format!(
+            "flow: winback
+class: transactional
+enter: {{ absence: [order_completed], for: {days}d }}
+reenter: always
+expires: 1d
+exit: [{{ events: [order_completed], relevant: any }}]
+steps: [{{ channel: email, template: winback }}]
+"
+        );
+        scratch.write("flow.yaml", &flow);
+        let more = [
+            "--until",
+            "2011-12-10T00:00:00Z",
+            "--set",
+            "channels.email.needs_address=false",
+        ];
+        let (_, told) = replay(&config, &events, &more);
+        let sent = figure(&told, &["winback", "send", "winback"]);
+        assert_eq!(sent, expected, "{days} days\n{told}");
+    }
+}
+
 /// Customer n leaves a cart at minute n; every third buys ten minutes later; every fifth cart event comes twice; two lines are dirt.
 fn log(customers: u32) -> String {
     let mut events: Vec<(u32, String)> = Vec::new();

@@ -90,7 +90,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
     });
     // The address key's file says nothing about flows.
     let surroundings = config.flow_surroundings();
-    let files = flow_texts(&config)?;
+    let files = flow_texts(&config.flows.0)?;
     let named: Vec<FlowFile<'_>> = files
         .iter()
         .map(|(name, text)| FlowFile { name, text })
@@ -118,10 +118,13 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
     }
 }
 
-/// Name and text of every flow file that the configuration names, directories in the order of their file names.
-fn flow_texts(config: &Config) -> Result<Vec<(String, String)>, LoadError> {
+/// Name and text of every flow file at these paths, directories in the order of their file names.
+///
+/// # Errors
+/// When one cannot be read, or a directory holds none.
+pub fn flow_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>, LoadError> {
     let mut texts = Vec::new();
-    for path in &config.flows.0 {
+    for path in paths {
         let unreadable = |path: &Path, source| LoadError::Unreadable {
             what: "flows",
             path: path.to_owned(),

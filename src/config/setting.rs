@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use serde_json::{Value as Json, json};
+
 use super::node::{Node, Value};
 use super::overrides::join;
 use super::problem::Problem;
@@ -26,6 +28,11 @@ pub(super) trait Setting: Sized {
 
     /// As it is written in a file; secrets masked.
     fn print(&self) -> Node;
+
+    /// JSON Schema of what may stand there. Every scalar may also be a text, because `${VAR}` may stand for it.
+    fn schema() -> Json {
+        json!({ "description": format!("write {}", Self::EXPECTED) })
+    }
 
     /// The setting has no default and is not there.
     fn missing(parent: &Node, path: &str, problems: &mut Vec<Problem>) -> Self {
@@ -144,6 +151,9 @@ impl Setting for bool {
     fn print(&self) -> Node {
         Node::unwritten(Value::Bool(*self))
     }
+    fn schema() -> Json {
+        json!({ "type": ["boolean", "string"] })
+    }
 }
 
 /// Whole numbers.
@@ -159,6 +169,9 @@ macro_rules! whole_numbers {
             }
             fn print(&self) -> Node {
                 Node::unwritten(Value::Number(self.to_string()))
+            }
+            fn schema() -> Json {
+                json!({ "type": ["integer", "string"] })
             }
         }
     )*};
@@ -181,6 +194,9 @@ impl<T: Setting> Setting for Option<T> {
     fn print(&self) -> Node {
         self.as_ref()
             .map_or(Node::unwritten(Value::Null), Setting::print)
+    }
+    fn schema() -> Json {
+        T::schema()
     }
     fn missing(_: &Node, _: &str, _: &mut Vec<Problem>) -> Self {
         None
@@ -207,6 +223,9 @@ impl<T: Setting> Setting for Vec<T> {
     fn print(&self) -> Node {
         Node::unwritten(Value::List(self.iter().map(Setting::print).collect()))
     }
+    fn schema() -> Json {
+        json!({ "type": "array", "items": T::schema() })
+    }
 }
 
 impl<T: Setting> Setting for BTreeMap<String, T> {
@@ -229,6 +248,9 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
                 .map(|(key, value)| (key.clone(), value.print()))
                 .collect(),
         ))
+    }
+    fn schema() -> Json {
+        json!({ "type": "object", "additionalProperties": T::schema() })
     }
 }
 
@@ -294,6 +316,20 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// JSON Schema of a section: name, documentation and schema of each key.
+pub(super) fn mapping<const N: usize>(keys: [(&str, &str, Json); N]) -> Json {
+    let properties: serde_json::Map<String, Json> = keys
+        .into_iter()
+        .map(|(name, about, mut schema)| {
+            if let Json::Object(schema) = &mut schema {
+                schema.insert("description".to_owned(), about.trim().into());
+            }
+            (name.to_owned(), schema)
+        })
+        .collect();
+    json!({ "type": "object", "additionalProperties": false, "properties": properties })
+}
+
 /// The known name that is meant, or all of them.
 pub(super) fn suggestion(written: &str, known: &[&str]) -> String {
     known
@@ -357,6 +393,10 @@ macro_rules! section {
             fn print(&self) -> Node {
                 Node::unwritten(Value::Map(vec![$((stringify!($field).to_owned(), Setting::print(&self.$field)),)*]))
             }
+            fn schema() -> serde_json::Value {
+                let properties = [$((stringify!($field), concat!($($doc),*), <$type as Setting>::schema())),*];
+                $crate::config::setting::mapping(properties)
+            }
             /// A section that is not there has its defaults, and may still miss what has none.
             fn missing(parent: &Node, path: &str, problems: &mut Vec<Problem>) -> Self {
                 Self::read(&Node { value: Value::Null, place: parent.place.clone() }, path, problems)
@@ -387,6 +427,9 @@ macro_rules! choice {
             }
             fn print(&self) -> Node {
                 Node::text(match self { $(Self::$variant => $word,)* })
+            }
+            fn schema() -> serde_json::Value {
+                serde_json::json!({ "enum": [$($word),*] })
             }
         }
     };

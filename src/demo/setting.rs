@@ -14,20 +14,27 @@ use crate::outbound::{DecisionWriter, OutboundPlan};
 
 const CONFIG: &str = include_str!("demo.yaml");
 
+/// One of them, by name.
+macro_rules! shipped {
+    ($name:literal) => {
+        (
+            concat!($name, ".yaml"),
+            include_str!(concat!("../../deploy/flows/", $name, ".yaml")),
+        )
+    };
+}
+
 /// The shipped flows.
-const FLOWS: [(&str, &str); 3] = [
-    (
-        "abandoned_cart.yaml",
-        include_str!("../../deploy/flows/abandoned_cart.yaml"),
-    ),
-    (
-        "post_purchase.yaml",
-        include_str!("../../deploy/flows/post_purchase.yaml"),
-    ),
-    (
-        "welcome.yaml",
-        include_str!("../../deploy/flows/welcome.yaml"),
-    ),
+const FLOWS: [(&str, &str); 9] = [
+    shipped!("abandoned_browse"),
+    shipped!("abandoned_cart"),
+    shipped!("abandoned_checkout"),
+    shipped!("cadence_break"),
+    shipped!("cross_sell"),
+    shipped!("post_purchase"),
+    shipped!("replenishment"),
+    shipped!("welcome"),
+    shipped!("winback"),
 ];
 
 /// What is built into the program is wrong: a test keeps that from happening.
@@ -122,7 +129,7 @@ mod tests {
     fn what_is_built_in_is_right_and_an_hour_is_a_second() {
         let setting = Setting::new("localhost:1").unwrap();
         let cart = &setting.plan.flows.current()["abandoned_cart"];
-        assert_eq!(cart.after, Span::from_secs(4));
+        assert_eq!(cart.after.span, Span::from_secs(4));
         assert_eq!(cart.steps[0].within, Span::from_secs(24));
         assert_eq!(setting.topics().len(), 12);
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::flow::{Flow, FlowSet, Reenter};
+use crate::flow::{Flow, FlowSet, Moment, Occasion, Reenter};
 use crate::policy::{Policy, Window};
 use crate::value::Span;
 
@@ -24,7 +24,18 @@ pub(super) fn flows(set: &FlowSet) -> FlowSet {
 
 fn fast_flow(flow: &Flow) -> Flow {
     let mut flow = flow.clone();
-    flow.after = fast(flow.after);
+    flow.after.span = fast(flow.after.span);
+    // Nobody waits for ten in the morning.
+    flow.after.until = flow.after.until.and_then(fast_moment);
+    flow.enter.on = match flow.enter.on {
+        Occasion::Absence { of, span } => Occasion::Absence {
+            of,
+            span: fast(span),
+        },
+        Occasion::Moment(moment) => Occasion::Moment(fast_moment(moment).unwrap_or(moment)),
+        Occasion::Events(events) => Occasion::Events(events),
+        Occasion::Becomes(condition) => Occasion::Becomes(condition),
+    };
     flow.expires = fast(flow.expires);
     flow.max_age = fast(flow.max_age);
     flow.reenter = match flow.reenter {
@@ -39,6 +50,17 @@ fn fast_flow(flow: &Flow) -> Flow {
         step.within = fast(step.within);
     }
     flow
+}
+
+/// What is known of a customer keeps its distance; a time of day has none.
+fn fast_moment(moment: Moment) -> Option<Moment> {
+    match moment {
+        Moment::Local { .. } => None,
+        Moment::Known { landmark, offset } => Some(Moment::Known {
+            landmark,
+            offset: Span::from_millis(offset.millis() / FACTOR),
+        }),
+    }
 }
 
 /// The policy in fast motion. A calendar day becomes 24 seconds on the clock; nobody sleeps, so there are no quiet hours.

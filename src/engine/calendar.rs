@@ -68,6 +68,24 @@ pub(super) fn next_quiet(at: Timestamp, quiet: QuietHours, zone: &TimeZone) -> O
     })
 }
 
+/// The first instant after `at` that is `time` on the clock, on `weekday` (0 is Monday) if one is given.
+pub(super) fn next_local(
+    at: Timestamp,
+    minute: MinuteOfDay,
+    weekday: Option<u8>,
+    zone: &TimeZone,
+) -> Option<Timestamp> {
+    let today = local(at, zone)?.date();
+    (0..9)
+        .map(|days| add(today, days.days()))
+        .filter(|date| {
+            weekday.is_none_or(|weekday| {
+                i64::from(date.weekday().to_monday_zero_offset()) == i64::from(weekday)
+            })
+        })
+        .find_map(|date| instant(date, time(minute), zone).filter(|next| *next > at))
+}
+
 /// The first instant of the local day `ago` days before the one of `at` (0: its own; negative: later days).
 pub(super) fn day_start(at: Timestamp, ago: i64, zone: &TimeZone) -> Option<Timestamp> {
     let date = add(local(at, zone)?.date(), (-ago).days());
@@ -137,6 +155,29 @@ mod tests {
         assert_eq!(
             quiet_until(at("2026-10-25T01:10:00Z"), hours(60, 150), &zone),
             None
+        );
+    }
+
+    #[test]
+    fn the_next_time_of_day_is_local_and_strictly_later() {
+        let zone = zone("Europe/Berlin");
+        let next = |text, weekday| {
+            next_local(at(text), MinuteOfDay(8 * 60 + 30), weekday, &zone)
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(next("2026-03-02T07:29:00Z", None), "2026-03-02T07:30:00Z");
+        assert_eq!(next("2026-03-02T07:30:00Z", None), "2026-03-03T07:30:00Z");
+        // Over the change to summer time.
+        assert_eq!(next("2026-03-28T08:00:00Z", None), "2026-03-29T06:30:00Z");
+        // 2026-03-02 is a Monday.
+        assert_eq!(
+            next("2026-03-02T08:00:00Z", Some(0)),
+            "2026-03-09T07:30:00Z"
+        );
+        assert_eq!(
+            next("2026-03-02T08:00:00Z", Some(6)),
+            "2026-03-08T07:30:00Z"
         );
     }
 

@@ -49,7 +49,7 @@ impl Turn<'_> {
                 return self.finish(index);
             };
             let subject = Subject::of(&instance);
-            if !self.holds(flow.enter.when.as_ref(), None, subject) {
+            if !self.still_wanted(flow, subject) {
                 let reason = self.entry_lost(&instance, flow);
                 self.skip(&instance, flow, reason, None, vec![unmet()]);
                 self.profile.running.instances.remove(index);
@@ -276,7 +276,7 @@ impl Turn<'_> {
             ),
             decision,
             why: observed.map_or_else(
-                || Why::Flow(std::sync::Arc::clone(&flow.reason)),
+                || Why::Flow(flow.reason.told(&self.scope(None, Subject::of(instance)))),
                 Why::Reason,
             ),
             expires_at: instance.expires_at,

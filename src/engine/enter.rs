@@ -5,49 +5,100 @@ use std::sync::Arc;
 use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{Reason, VerdictKind, Why};
 use crate::event::{Body, Event, EventType};
-use crate::flow::{Flow, InstanceKey, Reenter};
+use crate::flow::{Flow, InstanceKey, Occasion, Reenter};
 use crate::profile::fold::Folded;
-use crate::profile::running::{About, Instance, Phase};
+use crate::profile::running::{About, Birth, Instance, Phase};
 use crate::profile::{OrderNews, OrderState, limits};
+use crate::value::Timestamp;
 
 /// Instance key of flows with one instance per customer.
-const CUSTOMER: &str = "customer";
+pub(super) const CUSTOMER: &str = "customer";
 
-/// The instances that an event can begin: one, or one per product.
-fn keys(flow: &Flow, event: &Event) -> Vec<String> {
-    let one = |key: Option<&str>| key.map(str::to_owned).into_iter().collect();
+/// The instance that an event can begin, unless there is one for each product.
+fn key<'a>(flow: &Flow, event: &'a Event) -> Option<&'a str> {
     match flow.instance {
-        InstanceKey::Cart => one(event.cart_id()),
-        InstanceKey::Order => one(event.order_id()),
-        InstanceKey::Customer => one(Some(CUSTOMER)),
-        InstanceKey::Product => {
-            let mut keys: Vec<String> = Vec::new();
-            for product in event.products() {
-                if !keys.contains(&product.product_id) && keys.len() < limits::ABOUT {
-                    keys.push(product.product_id.clone());
-                }
-            }
-            keys
-        }
+        InstanceKey::Cart => event.cart_id(),
+        InstanceKey::Order => event.order_id(),
+        InstanceKey::Customer => Some(CUSTOMER),
+        InstanceKey::Product => None,
     }
 }
 
+/// What begins an instance: when it came, and what it is about.
+pub(super) struct Entry {
+    pub(super) at: Timestamp,
+    pub(super) birth: Birth,
+    pub(super) about: Vec<About>,
+    pub(super) order_id: Option<String>,
+    pub(super) cart_id: Option<String>,
+}
+
 impl Turn<'_> {
-    /// Looks at every flow that this event can begin.
-    pub(super) fn enter_flows(&mut self, event: &Event, folded: &Folded) {
+    /// Of the flows that begin when a condition becomes true: for which it holds already.
+    pub(super) fn held_before(&self, event: &Event) -> Vec<bool> {
+        let flows = &self.plan.flows.concerned(event.kind).becoming;
+        flows.iter().map(|flow| self.has_become(flow)).collect()
+    }
+
+    /// Does the condition hold that a flow begins with?
+    fn has_become(&self, flow: &Flow) -> bool {
+        match &flow.enter.on {
+            Occasion::Becomes(condition) => self.holds(Some(condition), None, Subject::default()),
+            Occasion::Events(_) | Occasion::Absence { .. } | Occasion::Moment(_) => true,
+        }
+    }
+
+    /// Does what was asked at entry still hold, without the event?
+    pub(super) fn still_wanted(&self, flow: &Flow, subject: Subject<'_>) -> bool {
+        self.has_become(flow) && self.holds(flow.enter.when.as_ref(), None, subject)
+    }
+
+    /// Looks at every flow that this event can begin. `held`: see [`Self::held_before`].
+    pub(super) fn enter_flows(&mut self, event: &Event, folded: &Folded, held: &[bool]) {
         let plan = self.plan;
-        let flows = plan.flows.entering(event.kind);
-        if flows.is_empty() || !self.may_start_flows(event, folded) {
+        let concerned = plan.flows.concerned(event.kind);
+        let is_nobodys = concerned.entering.is_empty() && concerned.becoming.is_empty();
+        if is_nobodys || !self.may_start_flows(event, folded) {
             return;
         }
         let cart = event.cart_id();
-        for flow in flows {
-            for key in keys(flow, event) {
-                let product = matches!(flow.instance, InstanceKey::Product).then_some(key.as_str());
-                let subject = Subject { cart, product };
-                if self.holds(flow.enter.when.as_ref(), Some(event), subject) {
-                    self.enter(flow, key, event);
+        for flow in &concerned.entering {
+            if flow.instance == InstanceKey::Product {
+                self.enter_products(flow, event);
+            } else {
+                let subject = Subject {
+                    cart,
+                    product: None,
+                };
+                if let Some(key) = key(flow, event)
+                    && self.holds(flow.enter.when.as_ref(), Some(event), subject)
+                {
+                    self.enter(flow, key.to_owned(), event);
                 }
+            }
+        }
+        for (flow, held) in concerned.becoming.iter().zip(held) {
+            if !held && self.still_wanted(flow, Subject::default()) {
+                self.enter(flow, CUSTOMER.to_owned(), event);
+            }
+        }
+    }
+
+    /// Looks at one flow for each product that the event names.
+    fn enter_products(&mut self, flow: &Arc<Flow>, event: &Event) {
+        let mut seen: Vec<&str> = Vec::new();
+        for product in event.products() {
+            let key = product.product_id.as_str();
+            if seen.contains(&key) || seen.len() >= limits::ABOUT {
+                continue;
+            }
+            seen.push(key);
+            let subject = Subject {
+                cart: event.cart_id(),
+                product: Some(key),
+            };
+            if self.holds(flow.enter.when.as_ref(), Some(event), subject) {
+                self.enter(flow, key.to_owned(), event);
             }
         }
     }
@@ -93,10 +144,6 @@ impl Turn<'_> {
             self.restart(index, flow, event);
             return;
         }
-        if let Some(reason) = self.entry_refused(flow, &key, event) {
-            self.skip_entry(flow, &key, event, reason);
-            return;
-        }
         let about = match flow.instance {
             InstanceKey::Cart => Vec::new(),
             InstanceKey::Order | InstanceKey::Product | InstanceKey::Customer => about(
@@ -104,50 +151,96 @@ impl Turn<'_> {
                 matches!(flow.instance, InstanceKey::Product).then_some(&key),
             ),
         };
-        let at = event.effective_time;
-        let instance = Instance {
-            flow: flow.name.to_string(),
-            version: flow.version.to_string(),
+        let entry = Entry {
+            at: event.effective_time,
             birth: self.birth(event),
-            born_at: at,
-            touched_at: at,
-            expires_at: at.plus(flow.expires),
-            phase: Phase::Waiting,
-            due: at.plus(flow.after),
-            armed: self.armed(),
             about,
             order_id: event.order_id().map(str::to_owned),
             cart_id: event.cart_id().map(str::to_owned),
+        };
+        self.begin(flow, key, entry);
+    }
+
+    /// Begins an instance, unless it may not: then that is logged.
+    pub(super) fn begin(&mut self, flow: &Arc<Flow>, key: String, entry: Entry) {
+        let at = entry.at;
+        // Waiting for what is not known of the customer is no waiting.
+        let Some(due) = self.due(flow, &key, at) else {
+            return;
+        };
+        if let Some(reason) = self.entry_refused(flow, &key, at) {
+            self.skip_entry(flow, &key, &entry.birth, reason);
+            return;
+        }
+        let expires_at = at.plus(flow.life());
+        let instance = Instance {
+            flow: flow.name.to_string(),
+            version: flow.version.to_string(),
+            birth: entry.birth,
+            born_at: at,
+            touched_at: at,
+            expires_at,
+            phase: Phase::Waiting,
+            due: due.min(expires_at),
+            armed: self.armed(),
+            about: entry.about,
+            order_id: entry.order_id,
+            cart_id: entry.cart_id,
             key,
             ..Instance::default()
         };
         self.profile.running.instances.push(instance);
     }
 
+    /// When the first step of an instance that began (or was touched) at `at` is due; `None` when its moment is not known.
+    fn due(&self, flow: &Flow, key: &str, at: Timestamp) -> Option<Timestamp> {
+        let from = at.plus(flow.after.span);
+        match flow.after.until {
+            None => Some(from),
+            Some(moment) => self.moment_from(moment, key, from),
+        }
+    }
+
     /// A further entering event restarts the wait, as long as nothing was handed over; one that arrives late restarts nothing.
     fn restart(&mut self, index: usize, flow: &Flow, event: &Event) {
         let at = event.effective_time;
         let armed = self.armed();
-        let newer = self
-            .profile
-            .running
-            .instances
-            .get(index)
-            .is_some_and(|instance| {
-                instance.phase == Phase::Waiting
-                    && instance.handed.is_empty()
-                    && instance.touched_at < at
-            });
-        if newer && let Some(instance) = self.profile.running.instances.get_mut(index) {
+        let newer = |instance: &&Instance| {
+            instance.phase == Phase::Waiting
+                && instance.handed.is_empty()
+                && instance.touched_at < at
+        };
+        let instances = &self.profile.running.instances;
+        let Some(instance) = instances.get(index).filter(newer) else {
+            return;
+        };
+        if !flow.after.restarts {
+            return;
+        }
+        let Some(due) = self.due(flow, &instance.key, at) else {
+            return;
+        };
+        if let Some(instance) = self.profile.running.instances.get_mut(index) {
             instance.touched_at = at;
-            instance.due = at.plus(flow.after);
+            instance.due = due.min(instance.expires_at);
             instance.armed = armed;
+            if flow.instance == InstanceKey::Customer {
+                // It speaks of what was last.
+                let mut newest = about(event, None);
+                for old in std::mem::take(&mut instance.about) {
+                    if newest.iter().all(|new| new.product_id != old.product_id) {
+                        newest.push(old);
+                    }
+                }
+                newest.truncate(limits::ABOUT);
+                instance.about = newest;
+            }
         }
     }
 
     /// Why an instance may not begin: too old, too soon after the last, or its group is taken.
-    fn entry_refused(&mut self, flow: &Flow, key: &str, event: &Event) -> Option<Reason> {
-        if self.now.since(event.effective_time) > flow.max_age {
+    fn entry_refused(&mut self, flow: &Flow, key: &str, at: Timestamp) -> Option<Reason> {
+        if self.now.since(at) > flow.max_age {
             return Some(Reason::StaleEvent);
         }
         let history = &self.profile.history;
@@ -156,7 +249,7 @@ impl Turn<'_> {
             Reenter::Always => false,
             Reenter::After { span, per_customer } => history
                 .last(&flow.name, (!per_customer).then_some(key))
-                .is_some_and(|last| event.effective_time < last.plus(span)),
+                .is_some_and(|last| at < last.plus(span)),
         };
         if barred {
             return Some(Reason::NotReentrant);
@@ -194,10 +287,21 @@ impl Turn<'_> {
         None
     }
 
-    fn skip_entry(&mut self, flow: &Flow, key: &str, event: &Event, reason: Reason) {
-        let birth = self.birth(event);
+    /// Logs that an instance may not begin: once a day for each reason, because whoever looks around enters again with every click.
+    fn skip_entry(&mut self, flow: &Flow, key: &str, birth: &Birth, reason: Reason) {
+        if !self
+            .profile
+            .history
+            .is_refusal_news(&flow.name, key, reason, self.now)
+        {
+            return;
+        }
+        let now = self.now;
+        self.profile
+            .history
+            .note_refusal(&flow.name, key, reason, now);
         let id = Name {
-            birth: &birth,
+            birth,
             flow: &flow.name,
             step: 0,
             attempt: 0,

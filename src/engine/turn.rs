@@ -169,17 +169,23 @@ impl Turn<'_> {
         event: Option<&Event>,
         subject: Subject<'_>,
     ) -> bool {
-        condition.is_none_or(|condition| {
-            let cart = subject.cart.and_then(|id| self.profile.carts.get(id));
-            condition.holds(&condition::Scope {
-                profile: self.profile,
-                event,
-                cart,
-                product: subject.product,
-                policy: &self.plan.policy,
-                now: self.now,
-            })
-        })
+        condition.is_none_or(|condition| condition.holds(&self.scope(event, subject)))
+    }
+
+    /// What conditions look at now.
+    pub(super) fn scope<'b>(
+        &'b self,
+        event: Option<&'b Event>,
+        subject: Subject<'b>,
+    ) -> condition::Scope<'b> {
+        condition::Scope {
+            profile: self.profile,
+            event,
+            cart: subject.cart.and_then(|id| self.profile.carts.get(id)),
+            product: subject.product,
+            policy: &self.plan.policy,
+            now: self.now,
+        }
     }
 
     /// Retracts a contact, when it is one that a cancel can still reach. Gives whether it was.

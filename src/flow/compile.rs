@@ -12,6 +12,7 @@ use super::{Flow, FlowSet};
 use crate::policy::{Channel, Policy};
 use crate::value::Span;
 
+mod enter;
 mod exits;
 mod flow;
 mod steps;

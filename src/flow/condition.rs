@@ -113,10 +113,31 @@ impl Condition {
         }
     }
 
+    /// The fields that it looks at.
+    #[must_use]
+    pub fn fields(&self) -> Vec<fields::Field> {
+        let mut found = Vec::new();
+        self.plan.fields(&mut found);
+        found
+    }
+
     /// As written.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+/// The text that a field holds now.
+#[must_use]
+pub fn text_of<'a>(field: fields::Field, scope: &'a Scope<'a>) -> Option<&'a str> {
+    let sight = plan::Sight {
+        scope,
+        minor_unit: 1,
+    };
+    match read::read(field, &sight) {
+        Ok(plan::Value::Text(text)) => Some(text),
+        Ok(plan::Value::Bool(_) | plan::Value::Whole(_) | plan::Value::Decimal(_)) | Err(_) => None,
     }
 }
 

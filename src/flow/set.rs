@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Flow;
-use crate::event::EventType;
+use super::{Flow, Landmark, Moment, Occasion};
+use crate::event::{EventType, Stream};
 
 /// The flows in force, and the older versions that instances still run on.
 #[derive(Clone, Debug, Default)]
@@ -15,9 +15,27 @@ pub struct FlowSet {
     current: BTreeMap<Arc<str>, Arc<Flow>>,
     /// Older versions that some instance may still run on, by version.
     retired: BTreeMap<Arc<str>, Arc<Flow>>,
-    /// By event type (its place in [`EventType::ALL`]): the flows in force that it can begin, by name.
-    entering: Vec<Vec<Arc<Flow>>>,
+    /// By event type (its place in [`EventType::ALL`]): what an event of it concerns.
+    concerned: Vec<Concerned>,
 }
+
+/// The flows in force that an event of one type concerns, each list by name.
+#[derive(Clone, Debug, Default)]
+pub struct Concerned {
+    /// It can begin them.
+    pub entering: Vec<Arc<Flow>>,
+    /// It can make their condition come true.
+    pub becoming: Vec<Arc<Flow>>,
+    /// It can move the time at which they begin.
+    pub timed: Vec<Arc<Flow>>,
+}
+
+/// What the events of no type concern.
+static NOBODY: Concerned = Concerned {
+    entering: Vec::new(),
+    becoming: Vec::new(),
+    timed: Vec::new(),
+};
 
 impl FlowSet {
     /// These flows in force; of two with one name the later.
@@ -46,10 +64,10 @@ impl FlowSet {
         &self.retired
     }
 
-    /// The flows in force that an event of this type can begin, by name.
+    /// The flows in force that an event of this type concerns.
     #[must_use]
-    pub fn entering(&self, event: EventType) -> &[Arc<Flow>] {
-        self.entering.get(event as usize).map_or(&[], Vec::as_slice)
+    pub fn concerned(&self, event: EventType) -> &Concerned {
+        self.concerned.get(event as usize).unwrap_or(&NOBODY)
     }
 
     /// Takes a flow out of force; its instances end as `flow_inactive`.
@@ -80,15 +98,42 @@ impl FlowSet {
     }
 
     fn index(&mut self) {
-        let mut entering = vec![Vec::new(); EventType::ALL.len()];
-        for flow in self.current.values() {
-            for event in &flow.enter.events {
-                if let Some(flows) = entering.get_mut(*event as usize) {
-                    flows.push(Arc::clone(flow));
-                }
-            }
+        self.concerned = EventType::ALL
+            .iter()
+            .map(|event| Concerned::by(*event, self.current.values()))
+            .collect();
+    }
+}
+
+impl Concerned {
+    fn by<'a>(event: EventType, flows: impl Iterator<Item = &'a Arc<Flow>>) -> Self {
+        let mut concerned = Self::default();
+        for flow in flows {
+            let list = match &flow.enter.on {
+                Occasion::Events(events) if events.contains(&event) => &mut concerned.entering,
+                Occasion::Absence { of, .. } if of.contains(&event) => &mut concerned.timed,
+                Occasion::Moment(moment) if moves(event, *moment) => &mut concerned.timed,
+                // Whatever is folded may do it.
+                Occasion::Becomes(_) => &mut concerned.becoming,
+                Occasion::Events(_) | Occasion::Absence { .. } | Occasion::Moment(_) => continue,
+            };
+            list.push(Arc::clone(flow));
         }
-        self.entering = entering;
+        concerned
+    }
+}
+
+/// Can an event of this type move the moment, or be the first sign of a customer who has it?
+fn moves(event: EventType, moment: Moment) -> bool {
+    match moment {
+        Moment::Local { .. } => true,
+        Moment::Known { landmark, .. } => match landmark {
+            Landmark::Depletion
+            | Landmark::CadenceBreak
+            | Landmark::LastOrder
+            | Landmark::FirstOrder => event.stream() == Stream::Purchases,
+            Landmark::SignedUp => event == EventType::SignedUp,
+        },
     }
 }
 

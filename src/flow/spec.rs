@@ -9,6 +9,7 @@ use super::problem::{At, Place, Problems};
 
 mod read;
 pub mod tree;
+pub mod trial;
 
 /// One flow file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,9 +35,9 @@ pub struct FlowSpec {
     pub instance: Option<At<String>>,
     /// What begins an instance.
     pub enter: EnterSpec,
-    /// Delay, restarted by each further event of the instance; default none.
+    /// Wait before the first step; default none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<At<String>>,
+    pub after: Option<AfterSpec>,
     /// What ends an instance.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exit: Vec<ExitSpec>,
@@ -66,10 +67,59 @@ pub struct FlowSpec {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EnterSpec {
     /// Any of these events.
-    pub events: Vec<At<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<At<Vec<At<String>>>>,
+    /// None of these events for `for`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absence: Option<At<Vec<At<String>>>>,
+    /// How long none of them.
+    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
+    pub span: Option<At<String>>,
+    /// At this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<At<String>>,
+    /// When this begins to hold, in CEL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub becomes: Option<At<String>>,
     /// Only then, in CEL; checked again before every step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<At<String>>,
+}
+
+/// How long an instance waits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum AfterSpec {
+    /// A length of time that each further entering event restarts, or a moment.
+    Text(At<String>),
+    /// In parts.
+    Parts {
+        /// A length of time that each further entering event restarts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inactivity: Option<At<String>>,
+        /// A length of time that nothing restarts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delay: Option<At<String>>,
+        /// And then until that moment.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        at: Option<At<String>>,
+    },
+}
+
+impl AfterSpec {
+    /// Where it is written.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let part = match self {
+            Self::Text(text) => Some(text),
+            Self::Parts {
+                inactivity,
+                delay,
+                at,
+            } => inactivity.as_ref().or(delay.as_ref()).or(at.as_ref()),
+        };
+        part.map(|part| part.place).unwrap_or_default()
+    }
 }
 
 /// What ends an instance.

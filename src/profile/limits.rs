@@ -49,6 +49,8 @@ pub const VIEWS_PER_CHUNK: usize = 2;
 pub const VIEW_CHUNKS: u8 = 12;
 /// Running instances of all flows together; an entry beyond it is skipped, visibly.
 pub const INSTANCES: usize = 20;
+/// Flows that begin by time or absence and are watched for one customer; of more, the first by name.
+pub const WATCHES: usize = 8;
 /// Products that an instance without a cart remembers to be about.
 pub const ABOUT: usize = 3;
 /// Pending `send_requested`; the next one is refused.
@@ -75,6 +77,8 @@ pub const TICKETS: usize = 24;
 pub const SCORES: usize = 24;
 /// Longest name of a model or horizon kept.
 pub const SCORE_NAME_BYTES: usize = 64;
+/// Refused entries remembered, so that each is logged once a day.
+pub const REFUSALS: usize = 8;
 /// Steps of a flow that an instance can remember.
 pub const STEPS: usize = 16;
 
@@ -104,7 +108,7 @@ mod tests {
     use crate::profile::contacts::Contact;
     use crate::profile::reach::{ConsentEntry, ConsentSource};
     use crate::profile::running::{
-        About, Armed, Birth, HandedStep, Instance, PendingRequest, Phase,
+        About, Armed, Birth, HandedStep, Instance, PendingRequest, Phase, Watch,
     };
     use crate::profile::{Block, BlockOn, Profile};
     use crate::value::{Money, ProfileKey, Timestamp};
@@ -213,6 +217,16 @@ mod tests {
                 .collect(),
             order_id: Some(id(n)),
             cart_id: Some(id(n)),
+        }
+    }
+
+    fn watch(n: usize) -> Watch {
+        Watch {
+            flow: "f".repeat(64),
+            key: id(n),
+            due: Some(time(n)),
+            armed: armed(),
+            past: Some(time(n)),
         }
     }
 
@@ -327,6 +341,7 @@ mod tests {
         fold_too_much(&mut profile);
         profile.running.instances = (0..INSTANCES).map(instance).collect();
         profile.running.requests = (0..REQUESTS).map(request).collect();
+        profile.running.watches = (0..WATCHES).map(watch).collect();
         for n in 0..200 {
             profile.contacts.push(contact(n));
             profile.history.note(&"f".repeat(64), &id(n), time(n));

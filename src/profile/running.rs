@@ -6,6 +6,7 @@
 //!   each further entering     └─ defer: Waiting again
 //!   event restarts it
 //! ```
+//! Before it, for flows that begin by time or absence, a [`Watch`] keeps the moment.
 
 use minicbor::{Decode, Encode};
 
@@ -228,6 +229,27 @@ pub struct PendingRequest {
     pub passes: u32,
 }
 
+/// The time at which a flow that begins by time or absence begins next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Watch {
+    /// Flow name; the version in force when it is due decides.
+    #[n(0)]
+    pub flow: String,
+    /// Instance key.
+    #[n(1)]
+    pub key: String,
+    /// When; `None` when it has been and nothing new is known.
+    #[n(2)]
+    pub due: Option<Timestamp>,
+    /// The record that told it.
+    #[n(3)]
+    pub armed: Armed,
+    /// The last one that has been, so that it comes once.
+    #[n(4)]
+    pub past: Option<Timestamp>,
+}
+
 /// Everything that has a timer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -238,6 +260,9 @@ pub struct Running {
     /// In order of arrival.
     #[cbor(n(1), skip_if = "Vec::is_empty")]
     pub requests: Vec<PendingRequest>,
+    /// One per flow that begins by time or absence.
+    #[cbor(n(2), skip_if = "Vec::is_empty")]
+    pub watches: Vec<Watch>,
 }
 
 /// Whose timer is due first.
@@ -247,17 +272,21 @@ pub enum DueTimer {
     Instance(usize),
     /// The request at this index.
     Request(usize),
+    /// The watch at this index.
+    Watch(usize),
 }
 
 impl Running {
-    /// The earliest timer: instances before requests, older before newer where they are due together.
+    /// The earliest timer: instances before requests before watches, older before newer where they are due together.
     #[must_use]
     pub fn earliest(&self) -> Option<(Timestamp, DueTimer)> {
         let instances = self.instances.iter().enumerate();
         let requests = self.requests.iter().enumerate();
+        let watches = self.watches.iter().enumerate();
         instances
             .map(|(index, instance)| (instance.due, DueTimer::Instance(index)))
             .chain(requests.map(|(index, request)| (request.due, DueTimer::Request(index))))
+            .chain(watches.filter_map(|(index, watch)| Some((watch.due?, DueTimer::Watch(index)))))
             .min_by_key(|(due, _)| *due)
     }
 
@@ -272,6 +301,6 @@ impl Running {
     /// Nothing has a timer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.instances.is_empty() && self.requests.is_empty()
+        self.instances.is_empty() && self.requests.is_empty() && self.watches.is_empty()
     }
 }

@@ -3,6 +3,8 @@
 //! Derived from the kept orders at the moment of asking, so that the order of their arrival cannot matter and each further order moves
 //! the answer. Variants of one group count together. Cancelled and fully refunded orders do not count; a subscription's deliveries do.
 
+use std::collections::BTreeMap;
+
 use super::orders::{OrderState, Orders};
 use super::{Item, OrderRecord};
 use crate::policy::norms::Consumption;
@@ -123,6 +125,50 @@ fn purchases(orders: &Orders, product_id: &str, group_id: Option<&str>) -> Vec<P
 }
 
 impl Orders {
+    /// Products whose use can be told: bought often enough, or with a prior. One look at the kept lines, so that a wholesale order costs
+    /// no more than its length.
+    #[must_use]
+    pub(crate) fn consumables(&self, norms: &Consumption) -> Vec<&str> {
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+        let bought = || self.recent().filter(|order| order.is_bought());
+        for order in bought() {
+            for line in &order.lines {
+                let shared = line.group_id.as_deref().unwrap_or(&line.product_id);
+                *times.entry(shared).or_default() += 1;
+            }
+        }
+        let mut products: Vec<&str> = bought()
+            .flat_map(|order| &order.lines)
+            .filter(|line| {
+                let group_id = line.group_id.as_deref();
+                let shared = group_id.unwrap_or(&line.product_id);
+                times
+                    .get(shared)
+                    .is_some_and(|times| *times >= MIN_PURCHASES)
+                    || norms.of(&line.product_id, group_id).is_some()
+            })
+            .map(|line| line.product_id.as_str())
+            .collect();
+        products.sort_unstable();
+        products.dedup();
+        products
+    }
+
+    /// The newest order line of a product.
+    #[must_use]
+    pub(crate) fn last_bought(&self, product_id: &str) -> Option<&Item> {
+        let lines = self.recent().flat_map(|order| {
+            let lines = order
+                .lines
+                .iter()
+                .filter(|line| line.product_id == product_id);
+            lines.map(move |line| ((order.placed_at, &order.order_id), line))
+        });
+        lines
+            .max_by_key(|(placed, _)| *placed)
+            .map(|(_, line)| line)
+    }
+
     /// The product that stands in most of the kept orders, as last bought; of equals the one bought last. `None` when no product stands in
     /// two of them.
     #[must_use]

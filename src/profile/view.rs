@@ -107,6 +107,9 @@ impl Profile {
             "orders": self.orders_view(),
             "recent_orders": orders.into_iter().map(order).collect::<Vec<_>>(),
             "running": self.running.instances.iter().map(instance).collect::<Vec<_>>(),
+            "watches": self.running.watches.iter().map(|watch| json!({
+                "flow": watch.flow, "instance": watch.key, "due": watch.due, "past": watch.past,
+            })).collect::<Vec<_>>(),
             "requests": self.running.requests.iter().map(|request| json!({
                 "request_id": request.request_id, "campaign": request.campaign, "due": request.due, "expires_at": request.expires_at,
             })).collect::<Vec<_>>(),

@@ -64,7 +64,7 @@ impl Versions {
                 Ok(_) | Err(_) => continue,
             };
             let flow = compile_text("a flow of the state", text, &Surroundings::of(policy)).ok();
-            let life = flow.as_ref().map_or(LONGEST, |flow| flow.expires);
+            let life = flow.as_ref().map_or(LONGEST, |flow| flow.life());
             if let Some(flow) = flow {
                 flows.retire(flow);
             }
@@ -101,7 +101,7 @@ impl Versions {
             .map(|flow| (&*flow.version, flow))
             .collect();
         for (version, flow) in &in_force {
-            let life = flow.expires;
+            let life = flow.life();
             let known = next.get(*version);
             if known.is_none_or(|known| known.retired.is_some()) {
                 changes.extend(write(flow, None));

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::enter::key_name;
 use super::{LONGEST, Surroundings, exits, steps, word};
 use crate::event::EventType;
-use crate::flow::condition::Setting;
+use crate::flow::condition::fields::Field;
 use crate::flow::problem::{At, Place, Problems};
-use crate::flow::spec::{FlowSpec, OfferSpec, ReenterSpec};
-use crate::flow::{Class, Condition, Enter, Flow, InstanceKey, OfferTemplate, Reenter};
+use crate::flow::spec::{FlowSpec, OfferSpec};
+use crate::flow::{Because, Class, Flow, InstanceKey, OfferTemplate};
 use crate::value::Span;
 
 /// Between the extremes of what is written for flows.
@@ -17,8 +18,6 @@ const MAX_PRIORITY: u32 = 1_000;
 const DEFAULT_EXPIRES: Span = Span::from_days(7);
 /// product.md §5.6: the nightly batch of offline receipts starts nothing.
 const DEFAULT_MAX_AGE: Span = Span::from_days(1);
-/// Re-entry may be rarer than any instance lives.
-const LONGEST_REENTER: Span = Span::from_days(730);
 const MAX_NAME: usize = 64;
 
 /// Checks a flow of the right shape; `None` (and a problem added) when something in it means nothing.
@@ -35,8 +34,8 @@ pub(super) fn compile(
     let class = check.class(&spec.class);
     let list = check.list(spec, class);
     let reason = match &spec.reason {
-        Some(reason) => check.name("reason", reason),
-        None => name.clone(),
+        Some(reason) => check.because(reason),
+        None => name.clone().map(|word| Because { word, field: None }),
     };
     let group = spec
         .exclusive_group
@@ -44,8 +43,8 @@ pub(super) fn compile(
         .map(|group| check.name("exclusive_group", group));
     let priority = check.priority(spec.priority.as_ref());
     let instance = check.instance(spec.instance.as_ref());
-    let enter = check.enter(spec, instance);
-    let after = check.span_or("after", spec.after.as_ref(), Span::ZERO, LONGEST);
+    let enter = check.enter(&spec.enter, instance);
+    let after = check.after(spec.after.as_ref(), instance);
     let exits = exits::compile(&spec.exit, &mut check);
     let reenter = check.reenter(spec.reenter.as_ref());
     let expires = check.span_or("expires", spec.expires.as_ref(), DEFAULT_EXPIRES, LONGEST);
@@ -57,7 +56,7 @@ pub(super) fn compile(
         .map(|offer| check.offer(offer, instance));
     let steps = steps::compile(spec, &mut check);
     if let (Some(after), Some(expires), Some(steps)) = (after, expires, &steps) {
-        steps::check_time(spec, after, expires, steps, &mut check);
+        steps::check_time(spec, after.span, expires, steps, &mut check);
     }
     // The canonical form is what the version is made of and what is kept: a comment or a test makes no new version.
     let text = match spec.canonical() {
@@ -137,6 +136,34 @@ impl Check<'_, '_> {
         )
     }
 
+    /// A name, or the beginning of one and a field of the customer that says the rest in words of a closed set.
+    fn because(&mut self, written: &At<String>) -> Option<Because> {
+        let Some((word, rest)) = written.value.split_once("${") else {
+            let word = self.name("reason", written)?;
+            return Some(Because { word, field: None });
+        };
+        let beginning = At {
+            value: word.to_owned(),
+            place: written.place,
+        };
+        let word = self.name("reason", &beginning)?;
+        let closed = |field: &Field| !field.origin().is_of_event() && !field.values().is_empty();
+        let field = rest.strip_suffix('}').and_then(Field::parse);
+        if let Some(field) = field.filter(closed) {
+            let field = Some(field);
+            return Some(Because { word, field });
+        }
+        let known = Field::ALL.iter().copied().filter(closed);
+        let known: Vec<_> = known
+            .map(|field| format!("${{{}}}", field.name()))
+            .collect();
+        self.bad(
+            written.place,
+            format!("`reason` cannot be filled in from `${{{rest}`"),
+            format!("it may end in one of {}", known.join(", ")),
+        )
+    }
+
     fn class(&mut self, written: &At<String>) -> Option<Class> {
         let known = [Class::Marketing, Class::Service, Class::Transactional].map(Class::name);
         word("class", written, Class::parse, known, self.problems)
@@ -168,26 +195,7 @@ impl Check<'_, '_> {
         }
     }
 
-    fn instance(&mut self, written: Option<&At<String>>) -> Option<InstanceKey> {
-        let Some(written) = written else {
-            return Some(InstanceKey::Customer);
-        };
-        let known = [
-            InstanceKey::Cart,
-            InstanceKey::Order,
-            InstanceKey::Product,
-            InstanceKey::Customer,
-        ];
-        word(
-            "instance key",
-            written,
-            |name| known.into_iter().find(|key| key_name(*key) == name),
-            known.map(key_name),
-            self.problems,
-        )
-    }
-
-    fn span(&mut self, key: &str, written: &At<String>, longest: Span) -> Option<Span> {
+    pub(super) fn span(&mut self, key: &str, written: &At<String>, longest: Span) -> Option<Span> {
         match written.value.parse::<Span>() {
             Ok(span) if span <= longest => Some(span),
             Ok(_) => self.bad(
@@ -231,105 +239,6 @@ impl Check<'_, '_> {
             }
         }
         whole.then_some(events)
-    }
-
-    pub(super) fn condition(
-        &mut self,
-        written: Option<&At<String>>,
-        events: Option<&[EventType]>,
-    ) -> Option<Option<Condition>> {
-        let Some(written) = written else {
-            return Some(None);
-        };
-        let setting = Setting {
-            events,
-            currency_digits: self.surroundings.currency_digits,
-        };
-        match Condition::compile(&written.value, &setting) {
-            Ok(condition) => Some(Some(condition)),
-            Err(faults) => {
-                for fault in faults {
-                    let place =
-                        self.problems
-                            .within(written.place, &written.value, fault.start, fault.end);
-                    self.problems.add(place, fault.message, fault.remedy);
-                }
-                None
-            }
-        }
-    }
-
-    fn enter(&mut self, spec: &FlowSpec, instance: Option<InstanceKey>) -> Option<Enter> {
-        let events = self.events(&spec.enter.events);
-        let mut whole = true;
-        for written in &spec.enter.events {
-            let Some(event) = EventType::parse(&written.value) else {
-                continue;
-            };
-            if matches!(
-                event,
-                EventType::Merged | EventType::Erased | EventType::SendRequested
-            ) {
-                whole = false;
-                self.bad::<()>(
-                    written.place,
-                    format!("`{}` begins no flow", event.name()),
-                    "",
-                );
-            } else if let Some(key) = instance
-                && !carries(event, key)
-            {
-                whole = false;
-                self.bad::<()>(
-                    written.place,
-                    format!(
-                        "`{}` names no {}, which tells the instances of this flow apart",
-                        event.name(),
-                        key_name(key)
-                    ),
-                    "choose another `instance`, or leave the event out",
-                );
-            }
-        }
-        let events = events?;
-        let when = self.condition(spec.enter.when.as_ref(), Some(&events))?;
-        whole.then_some(Enter { events, when })
-    }
-
-    fn reenter(&mut self, written: Option<&ReenterSpec>) -> Option<Reenter> {
-        match written {
-            None => Some(Reenter::Never),
-            Some(ReenterSpec::Word(written)) => match written.value.as_str() {
-                "never" => Some(Reenter::Never),
-                "always" => Some(Reenter::Always),
-                other => self.bad(
-                    written.place,
-                    format!("unknown re-entry rule `{other}`"),
-                    "`never`, `always`, or `{ after: 14d, per: customer }`",
-                ),
-            },
-            Some(ReenterSpec::After { after, per }) => {
-                let per_customer = match per {
-                    None => Some(false),
-                    Some(per) => word(
-                        "re-entry scope",
-                        per,
-                        |name| match name {
-                            "instance" => Some(false),
-                            "customer" => Some(true),
-                            _ => None,
-                        },
-                        ["instance", "customer"],
-                        self.problems,
-                    ),
-                };
-                let span = self.span("reenter", after, LONGEST_REENTER);
-                Some(Reenter::After {
-                    span: span?,
-                    per_customer: per_customer?,
-                })
-            }
-        }
     }
 
     /// In hundredths of a percent.
@@ -388,51 +297,6 @@ impl Check<'_, '_> {
             id: written.id.value.as_str().into(),
             discount: written.discount.as_ref().is_some_and(|at| at.value),
         })
-    }
-}
-
-/// Name of an instance key, in flows and in offer ids.
-const fn key_name(key: InstanceKey) -> &'static str {
-    match key {
-        InstanceKey::Cart => "cart_id",
-        InstanceKey::Order => "order_id",
-        InstanceKey::Product => "product_id",
-        InstanceKey::Customer => "customer",
-    }
-}
-
-/// Does an event of this type say which cart, order or product it is about? (Without `cart_id` a cart event belongs to the default cart.)
-const fn carries(event: EventType, key: InstanceKey) -> bool {
-    match key {
-        InstanceKey::Customer => true,
-        InstanceKey::Cart => matches!(
-            event,
-            EventType::ProductAdded
-                | EventType::ProductRemoved
-                | EventType::CartViewed
-                | EventType::CartUpdated
-                | EventType::CheckoutStarted
-                | EventType::CheckoutStepCompleted
-                | EventType::CouponApplied
-        ),
-        InstanceKey::Order => matches!(
-            event,
-            EventType::OrderCompleted
-                | EventType::OrderUpdated
-                | EventType::OrderCancelled
-                | EventType::OrderRefunded
-                | EventType::OrderShipped
-                | EventType::OrderReady
-                | EventType::OrderDelivered
-        ),
-        InstanceKey::Product => matches!(
-            event,
-            EventType::ProductViewed
-                | EventType::ProductAdded
-                | EventType::ProductRemoved
-                | EventType::ProductAddedToWishlist
-                | EventType::ProductReviewed
-        ),
     }
 }
 

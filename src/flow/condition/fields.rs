@@ -105,6 +105,11 @@ macro_rules! fields {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
+            /// What it is, for people.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*),)* }
+            }
             /// Its type.
             #[must_use]
             pub const fn of_type(self) -> Type {
@@ -238,8 +243,29 @@ fields! {
 }
 
 impl Field {
+    /// Does its value change while nothing happens?
+    #[must_use]
+    pub const fn moves_with_time(self) -> bool {
+        matches!(
+            self,
+            Self::ProfileLastOrderDays
+                | Self::ProfileLastVisitDays
+                | Self::ProfileLastEngagedDays
+                | Self::ProfileLifetimeDays
+                | Self::ProfileRfmRecency
+                | Self::ProfileRecencyRatio
+                | Self::ProfileExpectedOrderDays
+                | Self::ProfileCadenceBroken
+                | Self::ProfileLastReturnDays
+                | Self::ProfileLastTicketDays
+                | Self::ProfileNegativeExperience
+                | Self::ProfileWinbackReason
+                | Self::SupplyDaysLeft
+        )
+    }
+
     /// The only values that this text field can have, if they are a closed set.
-    pub(super) fn values(self) -> Vec<&'static str> {
+    pub(crate) fn values(self) -> Vec<&'static str> {
         match self {
             Self::EventType => EventType::ALL.iter().map(|event| event.name()).collect(),
             Self::OrderChannel => vec!["online", "offline"],

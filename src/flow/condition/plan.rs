@@ -127,6 +127,39 @@ impl Plan {
         }
     }
 
+    /// Adds the fields that it looks at.
+    pub(super) fn fields(&self, found: &mut Vec<Field>) {
+        match self {
+            Self::Field(field) => found.push(*field),
+            Self::Bool(_)
+            | Self::Whole(_)
+            | Self::Decimal(_)
+            | Self::Text(_)
+            | Self::Trait(_)
+            | Self::Score(_) => {}
+            Self::Has(part) | Self::Not(part) | Self::Negate(part) | Self::Length(part) => {
+                part.fields(found);
+            }
+            Self::And(sides) | Self::Or(sides) => {
+                sides.0.fields(found);
+                sides.1.fields(found);
+            }
+            Self::Compare(_, sides) | Self::Arithmetic(_, sides) | Self::Search(_, sides) => {
+                sides.0.fields(found);
+                sides.1.fields(found);
+            }
+            Self::In(value, list) => {
+                value.fields(found);
+                list.iter().for_each(|item| item.fields(found));
+            }
+            Self::Choose(parts) => {
+                parts.0.fields(found);
+                parts.1.fields(found);
+                parts.2.fields(found);
+            }
+        }
+    }
+
     fn value<'a>(&'a self, sight: &Sight<'a>) -> Result<Value<'a>, Gap> {
         match self {
             Self::Bool(truth) => Ok(Value::Bool(*truth)),

@@ -1,11 +1,14 @@
 //! Takes the tree apart: each key of the contract once, each problem with its place.
 
 use super::tree::Value;
-use super::{EnterSpec, ExitSpec, FlowSpec, OfferSpec, ReenterSpec, StepSpec};
+use super::{AfterSpec, EnterSpec, ExitSpec, FlowSpec, OfferSpec, ReenterSpec, StepSpec};
 use crate::flow::problem::{At, Place, Problems, did_you_mean};
+use crate::flow::reference::{
+    AFTER_KEYS, ENTER_KEYS, EXIT_KEYS, FLOW_KEYS, OFFER_KEYS, REENTER_KEYS, STEP_KEYS,
+};
 
 /// The entries of one mapping, its unknown keys already reported.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     what: &'static str,
     place: Place,
     entries: &'a [(At<String>, At<Value>)],
@@ -13,7 +16,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// `what` names the mapping for people ("a step").
-    fn of(
+    pub(super) fn of(
         node: &'a At<Value>,
         what: &'static str,
         known: &[&str],
@@ -45,14 +48,14 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn find(&self, key: &str) -> Option<&'a At<Value>> {
+    pub(super) fn find(&self, key: &str) -> Option<&'a At<Value>> {
         self.entries
             .iter()
             .find(|(name, _)| name.value == key)
             .map(|(_, value)| value)
     }
 
-    fn require(
+    pub(super) fn require(
         &self,
         key: &str,
         remedy: &str,
@@ -65,11 +68,11 @@ impl<'a> Fields<'a> {
         found
     }
 
-    fn text(&self, key: &str, problems: &mut Problems<'_>) -> Option<At<String>> {
+    pub(super) fn text(&self, key: &str, problems: &mut Problems<'_>) -> Option<At<String>> {
         text(key, self.find(key)?, problems)
     }
 
-    fn required_text(
+    pub(super) fn required_text(
         &self,
         key: &str,
         remedy: &str,
@@ -87,7 +90,7 @@ fn whole(text: &At<String>) -> Place {
     }
 }
 
-fn text(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<String>> {
+pub(super) fn text(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<String>> {
     match &node.value {
         Value::Text(text) if !text.trim().is_empty() => Some(At {
             value: text.clone(),
@@ -111,7 +114,9 @@ fn text(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<S
                 format!("`{key}` is a text, not {kind}"),
                 match key {
                     "holdout" => "a share, such as 5%",
-                    "after" | "expires" | "max_age" | "within" => "with its unit, such as 4h",
+                    "after" | "expires" | "max_age" | "within" | "for" | "delay" | "inactivity" => {
+                        "with its unit, such as 4h"
+                    }
                     _ => "write it in quotes",
                 },
             );
@@ -126,7 +131,11 @@ fn text(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<S
 }
 
 /// A list; something else counts as a list of none after its problem is told.
-fn list<'a>(key: &str, node: &'a At<Value>, problems: &mut Problems<'_>) -> &'a [At<Value>] {
+pub(super) fn list<'a>(
+    key: &str,
+    node: &'a At<Value>,
+    problems: &mut Problems<'_>,
+) -> &'a [At<Value>] {
     match &node.value {
         Value::List(items) => items,
         Value::Null
@@ -145,26 +154,6 @@ fn list<'a>(key: &str, node: &'a At<Value>, problems: &mut Problems<'_>) -> &'a 
         }
     }
 }
-
-const FLOW_KEYS: &[&str] = &[
-    "flow",
-    "class",
-    "list",
-    "reason",
-    "priority",
-    "exclusive_group",
-    "instance",
-    "enter",
-    "after",
-    "exit",
-    "reenter",
-    "expires",
-    "max_age",
-    "holdout",
-    "offer",
-    "steps",
-    "tests",
-];
 
 /// The whole file.
 pub(super) fn flow(document: &At<Value>, problems: &mut Problems<'_>) -> Option<FlowSpec> {
@@ -207,7 +196,7 @@ pub(super) fn flow(document: &At<Value>, problems: &mut Problems<'_>) -> Option<
         priority,
         exclusive_group: fields.text("exclusive_group", problems),
         instance: fields.text("instance", problems),
-        after: fields.text("after", problems),
+        after: fields.find("after").and_then(|node| after(node, problems)),
         exit,
         reenter: fields
             .find("reenter")
@@ -240,34 +229,67 @@ fn priority(node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<i64>> {
     None
 }
 
-fn events(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<Vec<At<String>>> {
-    let node = fields.require("events", "name them: `events: [order_completed]`", problems)?;
-    let events: Vec<_> = list("events", node, problems)
+/// A list of event names under `key`.
+fn events(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> At<Vec<At<String>>> {
+    let value: Vec<_> = list(key, node, problems)
         .iter()
-        .filter_map(|node| text("events", node, problems))
+        .filter_map(|node| text(key, node, problems))
         .collect();
     if matches!(&node.value, Value::List(items) if items.is_empty()) {
-        problems.add(node.place, "`events` names no event", "");
+        problems.add(node.place, format!("`{key}` names no event"), "");
     }
-    Some(events)
+    At {
+        value,
+        place: node.place,
+    }
 }
 
 fn enter(node: &At<Value>, problems: &mut Problems<'_>) -> Option<EnterSpec> {
-    let fields = Fields::of(node, "`enter`", &["events", "when"], problems)?;
+    let fields = Fields::of(node, "`enter`", ENTER_KEYS, problems)?;
+    let find = |key, problems: &mut Problems<'_>| {
+        let node = fields.find(key)?;
+        Some(events(key, node, problems))
+    };
+    let ways = ["events", "absence", "at", "becomes"];
+    if ways.iter().all(|way| fields.find(way).is_none()) {
+        problems.add(
+            node.place,
+            "`enter` does not say what begins the flow",
+            "by event: `events: [order_completed]`; by absence: `absence` and `for`; by time: `at`; by change: `becomes`",
+        );
+        return None;
+    }
     Some(EnterSpec {
+        events: find("events", problems),
+        absence: find("absence", problems),
+        span: fields.text("for", problems),
+        at: fields.text("at", problems),
+        becomes: fields.text("becomes", problems),
         when: fields.text("when", problems),
-        events: events(&fields, problems)?,
+    })
+}
+
+fn after(node: &At<Value>, problems: &mut Problems<'_>) -> Option<AfterSpec> {
+    if !matches!(node.value, Value::Map(_)) {
+        return text("after", node, problems).map(AfterSpec::Text);
+    }
+    let fields = Fields::of(node, "`after`", AFTER_KEYS, problems)?;
+    Some(AfterSpec::Parts {
+        inactivity: fields.text("inactivity", problems),
+        delay: fields.text("delay", problems),
+        at: fields.text("at", problems),
     })
 }
 
 fn exit(node: &At<Value>, problems: &mut Problems<'_>) -> Option<ExitSpec> {
-    let known = ["events", "when", "relevant", "reason"];
-    let fields = Fields::of(node, "an exit rule", &known, problems)?;
+    let fields = Fields::of(node, "an exit rule", EXIT_KEYS, problems)?;
+    let remedy = "name them: `events: [order_completed]`";
+    let events_node = fields.require("events", remedy, problems);
     Some(ExitSpec {
         when: fields.text("when", problems),
         relevant: fields.text("relevant", problems),
         reason: fields.text("reason", problems),
-        events: events(&fields, problems)?,
+        events: events("events", events_node?, problems).value,
     })
 }
 
@@ -275,14 +297,14 @@ fn reenter(node: &At<Value>, problems: &mut Problems<'_>) -> Option<ReenterSpec>
     if !matches!(node.value, Value::Map(_)) {
         return text("reenter", node, problems).map(ReenterSpec::Word);
     }
-    let fields = Fields::of(node, "`reenter`", &["after", "per"], problems)?;
+    let fields = Fields::of(node, "`reenter`", REENTER_KEYS, problems)?;
     let per = fields.text("per", problems);
     let after = fields.required_text("after", "a length of time such as 14d", problems)?;
     Some(ReenterSpec::After { after, per })
 }
 
 fn offer(node: &At<Value>, problems: &mut Problems<'_>) -> Option<OfferSpec> {
-    let fields = Fields::of(node, "`offer`", &["id", "discount"], problems)?;
+    let fields = Fields::of(node, "`offer`", OFFER_KEYS, problems)?;
     let discount = fields.find("discount").and_then(|node| {
         if let Value::Bool(value) = node.value {
             return Some(At {
@@ -314,8 +336,7 @@ fn steps(node: &At<Value>, problems: &mut Problems<'_>) -> Vec<StepSpec> {
 }
 
 fn step(node: &At<Value>, problems: &mut Problems<'_>) -> Option<StepSpec> {
-    let known = ["channel", "template", "when", "success", "within", "on_cap"];
-    let fields = Fields::of(node, "a step", &known, problems)?;
+    let fields = Fields::of(node, "a step", STEP_KEYS, problems)?;
     let channel = fields.required_text("channel", "say on which channel it speaks", problems);
     let template = fields.required_text("template", "say what it sends", problems);
     Some(StepSpec {

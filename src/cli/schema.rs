@@ -1,0 +1,22 @@
+//! `schema`: JSON Schemas, so that editors complete and check flows and configurations.
+
+use super::{Output, Stop};
+use crate::{config, flow};
+
+/// Of what.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Of {
+    /// A flow file
+    Flows,
+    /// The configuration
+    Config,
+}
+
+pub(super) fn print(of: Of, output: Output<'_>) -> Result<(), Stop> {
+    let schema = match of {
+        Of::Flows => flow::reference::schema(),
+        Of::Config => config::schema(),
+    };
+    writeln!(output, "{schema:#}")?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! `test`: the tests that stand beside flows.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Environment, Exit, Output, Stop};
+use crate::app::load;
+use crate::config::{Config, Overrides};
+use crate::trial::{self, Outcome, Report, Setting};
+
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct Test {
+    /// Flow files, or directories of them; default: those of the configuration
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The configuration; without it, and with paths, a shop with three channels and the shipped policy
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Lay one setting over the configuration, as in --set control_group=0%; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Only tests whose name or flow contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Tell what no test reaches: flows, steps, exits, reasons
+    #[arg(long)]
+    coverage: bool,
+}
+
+impl Test {
+    pub(super) fn run(self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
+        let overrides = Overrides {
+            variables: environment.iter().cloned().collect(),
+            flags: self.set,
+        };
+        let config = match (&self.config, self.paths.is_empty()) {
+            (Some(path), _) => Some(path.clone()),
+            (None, true) => Some(PathBuf::from("tidegate.yaml")),
+            (None, false) => None,
+        };
+        let paths = match &config {
+            Some(path) if self.paths.is_empty() => Config::load(path, &overrides)?.flows.0,
+            Some(_) | None => self.paths,
+        };
+        let files = load::flow_texts(&paths)?;
+        let setting = Setting {
+            config: config.as_deref(),
+            overrides: &overrides,
+        };
+        let report = trial::run(&files, setting, self.only.as_deref()).map_err(|problems| {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let text = format!("{}\n{} problems", all.join("\n"), problems.len());
+            Stop::new(Exit::Config, text)
+        })?;
+        tell(&report, self.coverage, output)
+    }
+}
+
+fn tell(report: &Report, coverage: bool, output: Output<'_>) -> Result<(), Stop> {
+    let mut failed = 0;
+    for played in &report.played {
+        match &played.outcome {
+            Outcome::Passed => writeln!(output, "ok    {}: {}", played.flow, played.name)?,
+            Outcome::Failed(difference) => {
+                failed += 1;
+                writeln!(output, "FAIL  {}: {}", played.flow, played.name)?;
+                writeln!(output, "  {}", played.place)?;
+                write!(output, "{difference}")?;
+            }
+            Outcome::Broken(why) => {
+                failed += 1;
+                writeln!(output, "FAIL  {}: {}", played.flow, played.name)?;
+                writeln!(output, "  {}", played.place)?;
+                writeln!(output, "  it cannot be played: {why}")?;
+            }
+        }
+    }
+    let count = report.played.len();
+    writeln!(output, "{count} tests, {failed} failed")?;
+    if coverage {
+        write!(output, "{}", report.coverage)?;
+    }
+    if failed > 0 {
+        output.flush()?;
+        return Err(Stop::new(Exit::Failure, ""));
+    }
+    Ok(())
+}
