@@ -228,11 +228,14 @@ pub trait Bus {
         partitions: &[i32],
     ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure>;
 
-    /// First offset kept and end of one input partition.
+    /// First offset kept and end of every input of these partitions, in one question.
     ///
     /// # Errors
-    /// `Retry` while the leader does not answer.
-    fn input_watermarks(&mut self, input: InputId, partition: i32) -> Result<Watermarks, Failure>;
+    /// `Retry` while a leader does not answer: all or none.
+    fn input_watermarks(
+        &mut self,
+        partitions: &[i32],
+    ) -> Result<Vec<(InputId, i32, Watermarks)>, Failure>;
 
     /// Reads on from these positions (seeks and resumes). What was fetched before is forgotten.
     ///

@@ -169,6 +169,50 @@ impl KafkaBus {
         })
     }
 
+    /// One end, the first offset kept or the next one written, of every input of these partitions: one request per leader.
+    fn ends_of(
+        &self,
+        partitions: &[i32],
+        which: Offset,
+    ) -> Result<Vec<(InputId, i32, NextOffset)>, Failure> {
+        while self.uncommitted.poll(Duration::ZERO).is_some() {}
+        let attempted = || "watermarks of the inputs".to_owned();
+        let mut list = TopicPartitionList::new();
+        let mut asked = Vec::new();
+        for (index, topic) in self.settings.inputs.iter().enumerate() {
+            for &partition in partitions {
+                list.add_partition_offset(topic, partition, which)
+                    .map_err(|error| failure::failure(Call::Ask, attempted(), &error))?;
+                asked.push((
+                    InputId(u16::try_from(index).unwrap_or(u16::MAX)),
+                    topic,
+                    partition,
+                ));
+            }
+        }
+        // The "time" of this question is a special one that means the end itself.
+        let answer = self
+            .uncommitted
+            .offsets_for_times(list, ANSWER)
+            .map_err(|error| failure::failure(Call::Ask, attempted(), &error))?;
+        let mut ends = Vec::with_capacity(asked.len());
+        for (input, topic, partition) in asked {
+            let told = answer.find_partition(topic, partition);
+            match told.map(|element| (element.error(), element.offset())) {
+                Some((Ok(()), Offset::Offset(end))) => {
+                    ends.push((input, partition, NextOffset::at(end)));
+                }
+                Some((Err(error), _)) => {
+                    return Err(failure::failure(Call::Ask, attempted(), &error));
+                }
+                Some((Ok(()), _)) | None => {
+                    return Err(Failure::new(attempted(), "no answer", Remedy::Retry));
+                }
+            }
+        }
+        Ok(ends)
+    }
+
     fn watch(&self) {
         let held: BTreeSet<(InputId, i32)> = self.member.held().collect();
         self.watcher.watch(held);
@@ -213,8 +257,20 @@ impl Bus for KafkaBus {
         self.member.committed(partitions)
     }
 
-    fn input_watermarks(&mut self, input: InputId, partition: i32) -> Result<Watermarks, Failure> {
-        self.watermarks(&self.topic(input)?, partition)
+    fn input_watermarks(
+        &mut self,
+        partitions: &[i32],
+    ) -> Result<Vec<(InputId, i32, Watermarks)>, Failure> {
+        // One by one, a task of five inputs waits for ten answers before its first record.
+        let lows = self.ends_of(partitions, Offset::Beginning)?;
+        let highs = self.ends_of(partitions, Offset::End)?;
+        Ok(lows
+            .into_iter()
+            .zip(highs)
+            .map(|((input, partition, low), (_, _, high))| {
+                (input, partition, Watermarks { low, high })
+            })
+            .collect())
     }
 
     fn resume(&mut self, positions: &[Position]) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fail::fail_point;
 
 use super::{Halt, RETRY_AFTER, Worker};
-use crate::bus::{Failure, NextOffset, Position, Remedy};
+use crate::bus::{Failure, InputId, NextOffset, Position, Remedy, Watermarks};
 use crate::store::StoreError;
 use crate::store::changelog::apply_changelog;
 use crate::task::fold::Fold;
@@ -217,6 +217,26 @@ impl Worker {
             Ok(committed) => committed,
             Err(failure) => return self.restore_failed(failure),
         };
+        // Only a task that reads on where it was knows that its offsets are still kept.
+        let unsure: Vec<i32> = settling
+            .iter()
+            .copied()
+            .filter(|partition| {
+                let checked = self.tasks.get(partition).is_some_and(|task| task.checked);
+                !checked
+                    || committed
+                        .iter()
+                        .any(|(_, of, next)| of == partition && next.is_none())
+            })
+            .collect();
+        let ends = if unsure.is_empty() {
+            Vec::new()
+        } else {
+            match self.bus.input_watermarks(&unsure) {
+                Ok(ends) => ends,
+                Err(failure) => return self.restore_failed(failure),
+            }
+        };
         let mut positions = Vec::new();
         for &partition in &settling {
             let Some(task) = self.tasks.get(&partition) else {
@@ -240,10 +260,7 @@ impl Worker {
                 }
                 continue;
             }
-            match self.positions(partition, &committed)? {
-                Some(found) => positions.extend(found),
-                None => return Ok(()),
-            }
+            positions.extend(self.positions(partition, &committed, &ends)?);
         }
         if positions.is_empty() {
             return Ok(());
@@ -274,19 +291,19 @@ impl Worker {
         Ok(())
     }
 
-    /// Where one task reads on in each of its inputs; `None` when the broker must be asked again.
+    /// Where one task reads on in each of its inputs. `ends` holds the watermarks of tasks that do not know theirs to be kept.
     fn positions(
         &mut self,
         partition: i32,
-        committed: &[(crate::bus::InputId, i32, Option<NextOffset>)],
-    ) -> Result<Option<Vec<Position>>, Halt> {
-        let Some(task) = self.tasks.get(&partition) else {
-            return Ok(None);
+        committed: &[(InputId, i32, Option<NextOffset>)],
+        ends: &[(InputId, i32, Watermarks)],
+    ) -> Result<Vec<Position>, Halt> {
+        let Some(task) = self.tasks.get_mut(&partition) else {
+            return Ok(Vec::new());
         };
         let had_state = task.fold.has_state()?;
-        let first_time = !task.checked;
         let mut positions = Vec::new();
-        for &(input, of, next) in committed.iter().filter(|(_, of, _)| *of == partition) {
+        for &(input, _, next) in committed.iter().filter(|(_, of, _)| *of == partition) {
             let topic = self
                 .shared
                 .inputs
@@ -299,24 +316,30 @@ impl Worker {
                      deleted; restore them, or remove the application's internal topics to begin anew"
                 )));
             }
-            let next = if first_time || next.is_none() {
-                let ends = match self.bus.input_watermarks(input, of) {
-                    Ok(ends) => ends,
-                    Err(failure) => return self.restore_failed(failure).map(|()| None),
-                };
-                let next = next.unwrap_or(ends.low);
-                if next < ends.low || next > ends.high {
+            let kept = ends
+                .iter()
+                .find(|(of, at, _)| (*of, *at) == (input, partition))
+                .map(|(_, _, kept)| *kept);
+            let next = match (next, kept) {
+                (Some(next), None) => next,
+                (next, Some(kept)) => {
+                    let next = next.unwrap_or(kept.low);
+                    if next < kept.low || next > kept.high {
+                        return Err(Halt::Unsafe(format!(
+                            "{topic}[{partition}] holds offsets {} to {}, but reading must go on at {}: retention has passed us or the topic was \
+                             re-created; nothing was skipped. Reset the group's offsets for this topic deliberately if the gap is acceptable",
+                            kept.low.get(),
+                            kept.high.get(),
+                            next.get()
+                        )));
+                    }
+                    next
+                }
+                (None, None) => {
                     return Err(Halt::Unsafe(format!(
-                        "{topic}[{partition}] holds offsets {} to {}, but reading must go on at {}: retention has passed us or the topic was \
-                         re-created; nothing was skipped. Reset the group's offsets for this topic deliberately if the gap is acceptable",
-                        ends.low.get(),
-                        ends.high.get(),
-                        next.get()
+                        "EO-1: {topic}[{partition}] has neither a committed offset nor a known beginning"
                     )));
                 }
-                next
-            } else {
-                next.unwrap_or(NextOffset::START)
             };
             positions.push(Position {
                 input,
@@ -324,10 +347,8 @@ impl Worker {
                 next,
             });
         }
-        if let Some(task) = self.tasks.get_mut(&partition) {
-            task.checked = true;
-        }
-        Ok(Some(positions))
+        task.checked = true;
+        Ok(positions)
     }
 
     fn in_phase(&self, is: impl Fn(Phase) -> bool) -> Vec<i32> {

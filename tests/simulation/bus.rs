@@ -197,12 +197,23 @@ impl Bus for SimBus {
         Ok(all)
     }
 
-    fn input_watermarks(&mut self, input: InputId, partition: i32) -> Result<Watermarks, Failure> {
-        let high = self.broker.lock().high(&self.topic(input), partition);
-        Ok(Watermarks {
-            low: next(0),
-            high: next(high),
-        })
+    fn input_watermarks(
+        &mut self,
+        partitions: &[i32],
+    ) -> Result<Vec<(InputId, i32, Watermarks)>, Failure> {
+        let mut all = Vec::new();
+        for input in 0..self.inputs.len() {
+            let input = InputId(input as u16);
+            for &partition in partitions {
+                let high = self.broker.lock().high(&self.topic(input), partition);
+                let ends = Watermarks {
+                    low: next(0),
+                    high: next(high),
+                };
+                all.push((input, partition, ends));
+            }
+        }
+        Ok(all)
     }
 
     fn resume(&mut self, positions: &[Position]) -> Result<(), Failure> {
