@@ -200,7 +200,8 @@ impl Check<'_, '_> {
                     .map(|(landmark, _)| landmark.name())
                     .chain(moment::WEEKDAYS);
                 let near = did_you_mean(first, names);
-                let remedy = if near.is_empty() {
+                // A name that is right is not what is wrong.
+                let remedy = if near.is_empty() || Landmark::parse(first).is_some() {
                     format!("write {EXPECTED}")
                 } else {
                     near

@@ -160,7 +160,7 @@ impl Checker<'_> {
                 None => {
                     return self.fault(
                         node,
-                        format!("`{name}` is of an event, and a step begins without one"),
+                        format!("`{name}` is of an event, and there is none at hand here"),
                         "use fields of `cart` and `profile` here",
                     );
                 }
