@@ -20,6 +20,7 @@ use crate::policy::Policy;
 use crate::profile::Block;
 use crate::value::ProfileKey;
 
+pub mod schema;
 mod wire;
 
 use wire::{BlockWire, BlocksWire, VerdictWire};

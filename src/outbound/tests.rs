@@ -351,9 +351,8 @@ fn avro_decisions_hold_what_json_decisions_hold() {
     }
 }
 
-#[test]
-fn blocks_stand_by_channel_and_none_is_a_tombstone() {
-    let block = Block {
+fn block() -> Block {
+    Block {
         reason: Reason::PurchaseCooloff,
         on: ["push", "email"]
             .map(|channel| BlockOn {
@@ -367,7 +366,12 @@ fn blocks_stand_by_channel_and_none_is_a_tombstone() {
         order_id: Some("o-1".to_owned()),
         list: None,
         route: "c-7".to_owned(),
-    };
+    }
+}
+
+#[test]
+fn blocks_stand_by_channel_and_none_is_a_tombstone() {
+    let block = block();
     let key = ProfileKey::customer("c-7");
     let record = blocks(&key, [&block], &plan(&[]));
     let one = format!(
@@ -423,4 +427,111 @@ fn a_dead_letter_is_the_record_as_it_came_and_why() {
             ),
         ]
     );
+}
+
+#[test]
+fn the_schemas_beside_the_source_are_those_that_are_made_of_it() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    for (name, document) in schema::documents() {
+        let path = directory.join(name);
+        let made = format!("{document:#}\n");
+        if std::env::var_os("TIDEGATE_BLESS").is_some() {
+            std::fs::write(&path, &made).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(&path).unwrap() == made,
+            "{name} is not what the source says:\n{made}"
+        );
+    }
+}
+
+/// Does `value` have the shape that a JSON Schema of ours demands? Stricter than the schema: nothing may stand there that it does not name.
+fn check_shape(value: &Value, schema: &Value, at: &str) {
+    if let Some(words) = schema.get("enum") {
+        assert!(
+            words.as_array().unwrap().contains(value),
+            "{at}: {value} is none of {words}"
+        );
+    }
+    match schema["type"].as_str().unwrap() {
+        "object" => {
+            let object = value
+                .as_object()
+                .unwrap_or_else(|| panic!("{at} is no object"));
+            let none = json!({});
+            let properties = schema.get("properties").unwrap_or(&none);
+            for name in schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                assert!(
+                    object.contains_key(name.as_str().unwrap()),
+                    "{at} lacks {name}"
+                );
+            }
+            for (name, value) in object {
+                let own = properties.get(name).or(schema.get("additionalProperties"));
+                match own {
+                    Some(own) => check_shape(value, own, &format!("{at}.{name}")),
+                    None => assert!(
+                        schema.get("properties").is_none(),
+                        "{at}.{name} is not described"
+                    ),
+                }
+            }
+        }
+        "array" => {
+            for item in value
+                .as_array()
+                .unwrap_or_else(|| panic!("{at} is no list"))
+            {
+                check_shape(item, &schema["items"], at);
+            }
+        }
+        "string" => {
+            let text = value.as_str().unwrap_or_else(|| panic!("{at} is no text"));
+            let timely = schema.get("format").is_none() || Timestamp::parse(text).is_some();
+            assert!(timely, "{at} is no time");
+        }
+        "integer" => assert!(value.is_i64(), "{at} is no whole number"),
+        "boolean" => assert!(value.is_boolean(), "{at} is neither true nor false"),
+        other => panic!("{at}: {other} is none of our types"),
+    }
+}
+
+#[test]
+fn everything_that_leaves_fits_the_schema_that_describes_it() {
+    let of_decision = schema::json_schema(DECISION_SCHEMA);
+    let of_log = schema::json_schema(DECISION_LOG_SCHEMA);
+    let mut outcome = verdict(VerdictKind::Outcome, None);
+    (outcome.target, outcome.outcome, outcome.test) = (Some(id(2)), Some("opened"), true);
+    for verdict in loud().iter().chain([&outcome]) {
+        let mut records = Vec::new();
+        render(verdict, &policy(), &plan(&[]), &mut records);
+        let log = records.pop().unwrap();
+        check_shape(&serde_json::from_str(text(&log)).unwrap(), &of_log, "log");
+        for decision in records {
+            check_shape(
+                &serde_json::from_str(text(&decision)).unwrap(),
+                &of_decision,
+                "decision",
+            );
+        }
+    }
+    let block = Block {
+        scopes: vec![Scope::All],
+        ..block()
+    };
+    let record = blocks(&ProfileKey::anonymous("b-9"), [&block], &plan(&[]));
+    let of_blocks = schema::json_schema(schema::BLOCKS_SCHEMA);
+    check_shape(
+        &serde_json::from_str(text(&record)).unwrap(),
+        &of_blocks,
+        "blocks",
+    );
+    for avro in [DECISION_SCHEMA, DECISION_LOG_SCHEMA, schema::BLOCKS_SCHEMA] {
+        apache_avro::Schema::parse_str(avro).unwrap();
+    }
 }
