@@ -11,13 +11,15 @@ use std::sync::LazyLock;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::load::{self, LoadError};
-use crate::config::{Config, ConfigError, Overrides};
+use crate::bus::InputId;
+use crate::config::{Config, ConfigError, Input, Overrides};
 use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
 #[cfg(feature = "kafka")]
 mod feed;
+mod map;
 mod replay;
 mod schema;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
@@ -60,6 +62,8 @@ enum Command {
     Validate(Settings),
     /// Run the tests that stand beside flows
     Test(test::Test),
+    /// What the records of an input become, field by field, and what is left of them
+    Map(map::Map),
     /// Run a recorded log of events through the configured flows, without Kafka
     Replay(replay::Replay),
     /// Play a simulated shop on an embedded broker and watch it being decided: needs no Kafka and no configuration
@@ -170,6 +174,7 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         }
         Command::Validate(settings) => check::validate(&settings, environment, output),
         Command::Test(test) => test.run(environment, output),
+        Command::Map(map) => map.run(environment, output),
         Command::Replay(replay) => replay.run(environment, output),
         #[cfg(feature = "kafka")]
         Command::Feed(feed) => feed.run(environment, output),
@@ -190,6 +195,21 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
             Ok(())
         }
     }
+}
+
+/// The input of that name.
+fn named_input(config: &Config, name: &str) -> Result<InputId, Stop> {
+    let at = config.inputs.iter().position(|input| input.name() == name);
+    // Input 0 is the application's own.
+    let id = at.and_then(|at| u16::try_from(at + 1).ok()).map(InputId);
+    id.ok_or_else(|| {
+        let names: Vec<&str> = config.inputs.iter().map(Input::name).collect();
+        let text = format!(
+            "there is no input `{name}`; there are: {}",
+            names.join(", ")
+        );
+        Stop::new(Exit::Usage, text)
+    })
 }
 
 /// Reads an instant of the command line.

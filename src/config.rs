@@ -16,6 +16,7 @@ mod overrides;
 mod policy;
 mod print;
 mod problem;
+mod reading;
 mod resolve;
 pub mod sections;
 mod setting;
@@ -25,11 +26,12 @@ mod values;
 
 pub use overrides::Overrides;
 pub use problem::{Place, Problem, Problems};
+pub use reading::{FilterSetting, MappingSetting, Written};
 pub use resolve::internal_topic;
 pub use sections::{
     Amount, App, CapSetting, Channel, Clock, Commit, Config, ConsumptionSection, Counted, Day,
     DeadLetters, Exposed, Format, Http, Identity, Input, Kafka, Keying, Log, LogFormat, Mode,
-    NormsSection, Paths, PeakSection, PolicySection, Reserved, RfmSection, Shop, State, Topics,
+    NormsSection, Paths, PeakSection, PolicySection, RfmSection, Shop, State, Topics,
 };
 pub use values::{Per, Percent, Properties, QuietTime, Rate, Secret, stream_name};
 
@@ -149,6 +151,9 @@ impl Config {
         for input in &mut self.inputs {
             if let Some(schemas) = &mut input.schemas {
                 anchor(schemas);
+            }
+            if let Some(MappingSetting::File(mapping)) = &mut input.mapping {
+                anchor(mapping);
             }
         }
         let properties = self.kafka.properties.0.values_mut();

@@ -15,6 +15,7 @@ pub mod decode;
 mod encode;
 mod fields;
 pub mod json;
+pub mod mapping;
 mod person;
 pub mod refusal;
 mod wire;

@@ -1,13 +1,15 @@
 //! From a checked configuration and compiled flows to what the tasks are given.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bus::InputId;
-use crate::config::{self, Channel, Clock, Config, Input, internal_topic};
+use crate::config::{self, Channel, Clock, Config, Input, MappingSetting, internal_topic};
 use crate::engine::Plan;
 use crate::event::avro::{EncodeError, SchemaError, Schemas};
+use crate::event::mapping::{self, Piece, Reading};
 use crate::event::{Currencies, DecodeRules, Limits, Rate, Stream};
+use crate::flow::problem::Problem;
 use crate::outbound::{DecisionWriter, OutboundPlan};
 use crate::task::fold::{ClockKind, FoldPlan, Format, InputSpec};
 
@@ -22,13 +24,13 @@ pub fn input_topics(config: &Config) -> Vec<Arc<str>> {
     std::iter::once(anchor).chain(direct).collect()
 }
 
-/// The input that carries a stream: the first one of the configuration that is bound to it.
+/// The input that carries a stream in our own shape: the first one of the configuration that is bound to it.
 #[must_use]
 pub fn input_of(config: &Config, stream: Stream) -> Option<InputId> {
     let at = config
         .inputs
         .iter()
-        .position(|input| input.stream == stream)?;
+        .position(|input| input.stream == Some(stream) && input.mapping.is_none())?;
     u16::try_from(at + 1).ok().map(InputId)
 }
 
@@ -66,6 +68,29 @@ pub enum InputError {
         /// Which and why.
         source: SchemaError,
     },
+    /// The file of an input's mapping.
+    #[error("cannot read the mapping {path}", path = path.display())]
+    NoMapping {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A mapping or filter is wrong.
+    #[error("input {input} has a mapping that cannot be used:{found}", found = listed(problems))]
+    Mapping {
+        /// Name of the input.
+        input: String,
+        /// Everything that is wrong with it.
+        problems: Vec<Problem>,
+    },
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(|problem| format!("\n{problem}"))
+        .collect()
 }
 
 /// What every task shares. `replay` says which clock it runs on, whatever the configuration says.
@@ -76,6 +101,7 @@ pub fn fold_plan(config: &Config, plan: Plan, clock: ClockKind) -> Result<FoldPl
     let anchor = InputSpec {
         topic: internal_topic(&config.app.id, "events").into(),
         format: Format::Json,
+        reading: None,
         history: false,
     };
     let mut inputs = vec![anchor];
@@ -84,6 +110,7 @@ pub fn fold_plan(config: &Config, plan: Plan, clock: ClockKind) -> Result<FoldPl
         inputs.push(InputSpec {
             topic,
             format: format(input)?,
+            reading: reading(input)?.map(Arc::new),
             history: input.history,
         });
     }
@@ -93,6 +120,40 @@ pub fn fold_plan(config: &Config, plan: Plan, clock: ClockKind) -> Result<FoldPl
         decode: decode_rules(config),
         clock,
     })
+}
+
+/// Which records of an input are taken, and what they become; `None`: all of them, in our own shape.
+///
+/// # Errors
+/// When the file of its mapping cannot be read, or is wrong.
+pub fn reading(input: &Input) -> Result<Option<Reading>, InputError> {
+    let wrong = |problems| InputError::Mapping {
+        input: input.name().to_owned(),
+        problems,
+    };
+    let filter = input.filter.as_ref().map(|filter| filter.0.piece());
+    let compiled = match (&input.mapping, filter) {
+        (None, None) => return Ok(None),
+        (None, filter) => mapping::compile(filter, None),
+        (Some(MappingSetting::Inline(written)), filter) => {
+            mapping::compile(filter, Some(written.piece()))
+        }
+        (Some(MappingSetting::File(path)), filter) => {
+            let text = std::fs::read_to_string(path).map_err(|source| InputError::NoMapping {
+                path: path.clone(),
+                source,
+            })?;
+            let file = path.display().to_string();
+            let tree = mapping::parse(&file, &text).map_err(wrong)?;
+            let piece = Piece {
+                file: &file,
+                text: &text,
+                tree: &tree,
+            };
+            mapping::compile(filter, Some(piece))
+        }
+    };
+    compiled.map(Some).map_err(wrong)
 }
 
 fn format(input: &Input) -> Result<Format, InputError> {

@@ -11,6 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::bus::InputId;
 use crate::config::Config;
+use crate::event::mapping::{Beside, Encoding, Read as Reads, Reading};
 use crate::event::{DecodeContext, DecodeRules, Event, EventType, Stream, json};
 use crate::partitioner;
 use crate::plan;
@@ -133,6 +134,8 @@ pub struct Placed {
 pub struct Placing<'a> {
     rules: &'a DecodeRules,
     inputs: Vec<(Stream, Option<InputId>)>,
+    /// Every line is a record of this input, in its own shape.
+    only: Option<(InputId, Option<&'a Reading>)>,
     partitions: i32,
     last: Timestamp,
 }
@@ -153,9 +156,17 @@ impl<'a> Placing<'a> {
             inputs: streams
                 .map(|stream| (stream, plan::input_of(config, stream)))
                 .to_vec(),
+            only: None,
             partitions,
             last: Timestamp::ZERO,
         }
+    }
+
+    /// All lines are records of `input`, which reads them so.
+    #[must_use]
+    pub const fn of_input(mut self, input: InputId, reading: Option<&'a Reading>) -> Self {
+        self.only = Some((input, reading));
+        self
     }
 
     /// How events are read.
@@ -173,11 +184,20 @@ impl<'a> Placing<'a> {
             rules: self.rules,
             record_timestamp: None,
         };
-        let Ok(event) = json::decode(line, &context) else {
+        let read = match self.only {
+            Some((_, Some(reading))) => {
+                reading.read(line, Encoding::Json, Beside::default(), &context)
+            }
+            Some((_, None)) | None => json::decode(line, &context).map(Reads::Event),
+        };
+        let Ok(Reads::Event(event)) = read else {
             return self.unreadable(line);
         };
         let stream = event.kind.stream();
-        let input = self.input(stream).ok_or(stream)?;
+        let input = match self.only {
+            Some((input, _)) => input,
+            None => self.input(stream).ok_or(stream)?,
+        };
         self.last = event.received_at.unwrap_or(event.event_time);
         let id = event.customer_id.as_ref().or(event.anonymous_id.as_ref());
         let key = id.map(|id| id.clone().into_bytes());
@@ -190,7 +210,7 @@ impl<'a> Placing<'a> {
         })
     }
 
-    /// A line that is no event goes where its type says if that much can be read, else to the first input: it becomes a dead letter there.
+    /// A line that is no event, or none of ours, goes where its type says if that much can be read, else to the first input: what it is, is found there.
     fn unreadable(&self, line: &[u8]) -> Result<Placed, Stream> {
         #[derive(serde::Deserialize)]
         struct Typed {
@@ -201,7 +221,10 @@ impl<'a> Placing<'a> {
             .and_then(|typed| EventType::parse(&typed.r#type))
             .map(EventType::stream);
         let named = stream.and_then(|stream| self.input(stream));
-        let input = named.unwrap_or(InputId(1));
+        let input = match self.only {
+            Some((input, _)) => input,
+            None => named.unwrap_or(InputId(1)),
+        };
         Ok(Placed {
             input,
             partition: self.partition(None, line),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::bus::{InputId, Record};
 use crate::config::Config;
 use crate::decision::VerdictKind;
+use crate::event::mapping::Left;
 use crate::event::{Body, Event, EventType, Stream};
 use crate::outbound;
 use crate::recording::{Lines, Placing, RecordingError};
@@ -34,6 +35,8 @@ const CACHE: CacheLimits = CacheLimits {
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
+    /// Every line is a record of this input, in its own shape; else all are in ours.
+    pub input: Option<InputId>,
     /// Run the clock on to this instant after the last line.
     pub until: Option<Timestamp>,
     /// Keep the decision log.
@@ -68,6 +71,8 @@ pub struct Counts {
     pub unattributed: BTreeMap<EventType, u64>,
     /// No events, by code of the refusal.
     pub dead_letters: BTreeMap<&'static str, u64>,
+    /// No events of ours, as the input's filter or mapping says.
+    pub left: BTreeMap<Left, u64>,
     /// Of a stream that no input carries.
     pub unread: BTreeMap<Stream, u64>,
     /// Sum of the totals of folded orders.
@@ -106,6 +111,9 @@ impl Outcome {
         for (code, count) in counts.dead_letters {
             *self.counts.dead_letters.entry(code).or_default() += count;
         }
+        for (left, count) in counts.left {
+            *self.counts.left.entry(left).or_default() += count;
+        }
         for (stream, count) in counts.unread {
             *self.counts.unread.entry(stream).or_default() += count;
         }
@@ -134,7 +142,18 @@ pub fn replay(
     wall: Timestamp,
 ) -> Result<Outcome, ReplayError> {
     let mut outcome = Outcome::default();
-    let logs = read(config, shared, partitions, lines, &mut outcome.counts)?;
+    let mut placing = Placing::new(config, &shared.decode, partitions);
+    if let Some(input) = wanted.input {
+        let spec = shared.inputs.get(usize::from(input.0));
+        placing = placing.of_input(input, spec.and_then(|spec| spec.reading.as_deref()));
+    }
+    let logs = read(
+        placing,
+        shared.inputs.len(),
+        partitions,
+        lines,
+        &mut outcome.counts,
+    )?;
     let waiting = Mutex::new(logs.into_iter().enumerate());
     let replay_some = || {
         let mut done = Vec::new();
@@ -220,14 +239,12 @@ struct Log {
 
 /// The whole log, placed.
 fn read(
-    config: &Config,
-    shared: &FoldPlan,
+    mut placing: Placing<'_>,
+    inputs: usize,
     partitions: i32,
     mut lines: Lines,
     counts: &mut Counts,
 ) -> Result<Vec<Log>, RecordingError> {
-    let inputs = shared.inputs.len();
-    let mut placing = Placing::new(config, &shared.decode, partitions);
     let mut logs: Vec<Log> = (0..partitions)
         .map(|_| Log {
             merge: Merge::new(inputs),
@@ -342,6 +359,7 @@ impl Partition {
             }
             Folded::Duplicate(_) => counts.duplicates += 1,
             Folded::Unattributed(kind) => *counts.unattributed.entry(kind).or_default() += 1,
+            Folded::Left(left) => *counts.left.entry(left).or_default() += 1,
             // Counted where its letter is taken.
             Folded::DeadLetter | Folded::Mark => {}
         }

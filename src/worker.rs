@@ -339,6 +339,7 @@ impl Worker {
             Folded::Profile(kind) => self.tally.event(kind, Outcome::Folded),
             Folded::Duplicate(kind) => self.tally.event(kind, Outcome::Duplicate),
             Folded::Unattributed(kind) => self.tally.event(kind, Outcome::Unattributed),
+            Folded::Left(left) => self.tally.left(input, left),
             Folded::DeadLetter | Folded::Mark => {}
         }
         if task.poison.count(folded == Folded::DeadLetter) {

@@ -4,10 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError, Overrides, Problems};
+use crate::config::{Config, ConfigError, MappingSetting, Overrides, Problems};
 use crate::engine::Plan;
 use crate::flow::compile::{FlowFile, Surroundings, compile};
 use crate::flow::problem::Problem;
+use crate::plan::{self, InputError};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -35,19 +36,19 @@ pub enum LoadError {
 pub struct Findings {
     /// Of the configuration.
     pub config: Option<Problems>,
-    /// Of the flows.
-    pub flows: Vec<Problem>,
+    /// Of flows and mappings.
+    pub files: Vec<Problem>,
 }
 
 impl fmt::Display for Findings {
     /// One problem after the other, and how many there are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut count = self.flows.len();
+        let mut count = self.files.len();
         if let Some(problems) = &self.config {
             count += problems.list.len();
             writeln!(f, "{problems}")?;
         }
-        for problem in &self.flows {
+        for problem in &self.files {
             writeln!(f, "{problem}")?;
         }
         write!(f, "{count} problem{}", if count == 1 { "" } else { "s" })
@@ -71,10 +72,10 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
         })
     });
     if in_the_way {
-        let flows = Vec::new();
+        let files = Vec::new();
         return Err(Findings {
             config: problems,
-            flows,
+            files,
         }
         .into());
     }
@@ -102,20 +103,41 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
             currency_digits: surroundings.1,
         },
     );
+    let mut found = compiled.as_ref().err().cloned().unwrap_or_default();
+    found.extend(mapping_problems(&config)?);
     match (compiled, problems) {
-        (Ok(flows), None) => Ok((
+        (Ok(flows), None) if found.is_empty() => Ok((
             config,
             Plan {
                 flows,
                 policy: policy?,
             },
         )),
-        (compiled, config) => Err(Findings {
+        (_, config) => Err(Findings {
             config,
-            flows: compiled.err().unwrap_or_default(),
+            files: found,
         }
         .into()),
     }
+}
+
+/// What is wrong with the mappings that stand in files of their own; those within the configuration were told with its problems.
+fn mapping_problems(config: &Config) -> Result<Vec<Problem>, LoadError> {
+    let mut found = Vec::new();
+    for input in &config.inputs {
+        if !matches!(input.mapping, Some(MappingSetting::File(_))) {
+            continue;
+        }
+        match plan::reading(input) {
+            Err(InputError::Mapping { problems, .. }) => found.extend(problems),
+            Err(InputError::NoMapping { path, source }) => {
+                let what = "the mapping";
+                return Err(LoadError::Unreadable { what, path, source });
+            }
+            Ok(_) | Err(InputError::Unreadable { .. } | InputError::Schema { .. }) => {}
+        }
+    }
+    Ok(found)
 }
 
 /// Name and text of every flow file at these paths, directories in the order of their file names.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Environment, Exit, Output, Settings, Stop, instant};
+use super::{Environment, Exit, Output, Settings, Stop, instant, named_input};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Format, stream_name};
 use crate::event::EventType;
@@ -25,6 +25,9 @@ pub(super) struct Replay {
     /// Recorded events as JSON Lines, plain or gzip, all streams mixed, in arrival order; `-` is standard input
     #[arg(short, long, value_name = "FILE", num_args = 1.., required = true)]
     events: Vec<PathBuf>,
+    /// The events are records of this input, in its own shape: its filter and mapping apply; else they are in tidegate's
+    #[arg(long, value_name = "NAME")]
+    input: Option<String>,
     /// Let the clock run on to this time after the last event
     #[arg(long, value_name = "TIME", value_parser = instant)]
     until: Option<Timestamp>,
@@ -54,15 +57,22 @@ impl From<ReplayError> for Stop {
 impl Replay {
     pub(super) fn run(self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
         let (mut config, flows) = self.settings.load_with_flows(environment)?;
-        for input in &mut config.inputs {
-            // A recorded log is JSON, whatever its input's records are on the bus.
-            input.format = Format::Json;
+        let input = self.input.as_deref().map(|name| named_input(&config, name));
+        let input = input.transpose()?;
+        for of_config in &mut config.inputs {
+            // A recorded log is JSON, whatever its input's records are on the bus, and in our own shape unless it is said whose it is.
+            of_config.format = Format::Json;
+            if input.is_none() {
+                of_config.mapping = None;
+                of_config.filter = None;
+            }
         }
         let partitions = self.partitions.unwrap_or(config.topics.partitions);
         let shared = plan::fold_plan(&config, flows, ClockKind::Records)
             .map_err(|error| Stop::of(Exit::Config, &error))?;
         let shared = Arc::new(shared);
         let wanted = Wanted {
+            input,
             until: self.until,
             decisions: self.decisions.is_some(),
             dead_letters: self.dead_letters.is_some(),
@@ -186,6 +196,9 @@ fn counts(counts: &Counts, money: &dyn Fn(Money) -> String) -> String {
         line(&format!("dead letters {code}"), *count, "");
     }
     line("dead letters", counts.dead_letters.values().sum(), "");
+    for (left, count) in &counts.left {
+        line(&format!("left out, {}", left.name()), *count, "");
+    }
     for (stream, count) in &counts.unread {
         line(
             &format!("left out, no input for {}", stream_name(*stream)),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::problem::Problem;
 use super::sections::{Config, Format, Input, Keying};
-use super::setting::suggestion;
+use super::setting::{Setting as _, suggestion};
 use super::values::Secret;
+use crate::event::Stream;
 use crate::policy::Window;
 use crate::value::Span;
 
@@ -226,7 +227,7 @@ impl Config {
                 ));
             }
             for (index, report) in channel.reports.iter().enumerate() {
-                if report.stream() != crate::event::Stream::Deliveries {
+                if report.stream() != Stream::Deliveries {
                     problems.push(Problem::of(
                         format!("{path}.reports[{index}]"),
                         format!("`{}` is no receipt", report.name()),
@@ -380,18 +381,11 @@ fn check_input(input: &Input, path: &str, problems: &mut Vec<Problem>) {
             "write json or avro-single-object",
         ));
     }
-    if input.filter.is_some() {
+    if input.stream.is_none() && input.mapping.is_none() {
         problems.push(Problem::of(
-            format!("{path}.filter"),
-            "filters are not supported yet",
-            "remove it",
-        ));
-    }
-    if input.mapping.is_some() {
-        problems.push(Problem::of(
-            format!("{path}.mapping"),
-            "mappings are not supported yet",
-            "remove it, and write tidegate's own event shape",
+            format!("{path}.stream"),
+            "is required and has no default",
+            format!("write {}", Stream::EXPECTED),
         ));
     }
     if input.schemas.is_some() && input.format != Format::AvroSingleObject {

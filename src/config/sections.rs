@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::node::{Node, Value};
 use super::problem::Problem;
+use super::reading::{FilterSetting, MappingSetting};
 use super::setting::{Fields, Setting, choice, read_scalar, section};
 use super::values::{Percent, Properties, QuietTime, Rate, Secret};
 use crate::event::{EventType, Stream};
@@ -130,7 +131,8 @@ section! {
         /// Names it in metrics, logs and errors. Default: the topic.
         name: Option<String>,
         /// Which of the five streams it carries: `feed` publishes those types here. An event of another stream on it is folded all the same.
-        stream: Stream,
+        /// Required, but of an input with a `mapping`: a foreign topic may carry several.
+        stream: Option<Stream>,
         /// The topic. It must have exactly `topics.partitions` partitions.
         topic: String,
         /// How its values are written. Default `json`.
@@ -141,10 +143,12 @@ section! {
         history: bool = false,
         /// Directory with further Avro schemas of writers, for `avro-single-object`. Default: only the built-in ones.
         schemas: Option<PathBuf>,
-        /// Reserved: which records are taken.
-        filter: Option<Reserved>,
-        /// Reserved: how foreign shapes are read.
-        mapping: Option<Reserved>,
+        /// Which records are taken: paths, each with the values to take, as in `{properties.shop: [a, b]}`. Default: all of them. Those
+        /// left out are counted and no dead letters; a filter that is too narrow leaves orders out, and reminders go to buyers.
+        filter: Option<FilterSetting>,
+        /// How records of a foreign shape become events: the path of a mapping (`deploy/mappings` has some), or the mapping itself.
+        /// Default: records have our own shape. `tidegate map` shows what records become.
+        mapping: Option<MappingSetting>,
     }
 }
 
@@ -167,23 +171,6 @@ choice! {
         CustomerId = "customer_id",
         /// Any other way: needs intake. Not yet supported.
         Any = "any",
-    }
-}
-
-/// A setting that a later version will understand: refused by `check`, whatever it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reserved;
-
-impl Setting for Reserved {
-    const EXPECTED: &'static str = "nothing";
-    fn read(_: &Node, _: &str, _: &mut Vec<Problem>) -> Self {
-        Self
-    }
-    fn placeholder() -> Self {
-        Self
-    }
-    fn print(&self) -> Node {
-        Node::unwritten(Value::Null)
     }
 }
 

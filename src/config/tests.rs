@@ -214,3 +214,41 @@ fn the_shipped_local_configuration_is_good() {
     );
     assert!(config.flows.0[0].ends_with("deploy/local/../flows"));
 }
+
+#[test]
+fn a_filter_and_a_mapping_may_stand_in_the_configuration_itself_and_are_refused_with_their_places()
+{
+    let small = SMALL.replace("\"0123456789abcdef\"", "{ file: /run/key }");
+    let foreign = small.replace(
+        "  - { stream: clickstream, topic: clicks, key: customer_id }",
+        "  - topic: clicks
+    key: customer_id
+    filter: { shop: [acme, 7], $header.tenant: { not: test } }
+    mapping:
+      type: page_viewed
+      fields: { event_time: { path: at, time: seconds }, customer_id: who, page: { const: 5 } }",
+    );
+    let config = parse(&foreign).unwrap();
+    let printed = config.to_yaml();
+    assert_eq!(
+        parse(&printed).unwrap_or_else(|problems| panic!("{problems}\n{printed}")),
+        config,
+        "{printed}"
+    );
+    let wrong = foreign
+        .replace("page_viewed", "page_vewed")
+        .replace("[acme, 7]", "{ nt: 7 }");
+    let problems = parse(&wrong).unwrap_err().to_string();
+    for line in [
+        "t.yaml:9:15: inputs[0].filter: a filter asks for values; write paths",
+        "t.yaml:11:7: inputs[0].mapping: `page_vewed` is none of our event types; did you mean `page_viewed`?",
+    ] {
+        assert!(problems.contains(line), "missing {line}\nin\n{problems}");
+    }
+    let bare = SMALL.replace("stream: clickstream, ", "");
+    let problems = parse(&bare).unwrap_err().to_string();
+    assert!(
+        problems.contains("inputs[0].stream: is required and has no default"),
+        "{problems}"
+    );
+}

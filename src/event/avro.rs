@@ -12,11 +12,13 @@ use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 
 use super::decode::DecodeContext;
+use super::mapping::tree::{Tree, Want};
 use super::refusal::{DecodeError, Refusal};
 use super::wire::Wire;
 use super::{Currencies, Event, Stream, check, encode};
 mod plan;
 mod read;
+mod tree;
 mod write;
 
 use plan::Plan;
@@ -100,17 +102,30 @@ impl Schemas {
         if value.len() > context.rules.limits.record_bytes {
             return Err(DecodeError::new(Refusal::Oversize));
         }
-        let malformed = || DecodeError::new(Refusal::Malformed);
-        let framed = value.strip_prefix(&MARKER).ok_or_else(malformed)?;
-        let (fingerprint, payload) = framed.split_first_chunk::<8>().ok_or_else(malformed)?;
-        let plan = self
-            .plans
-            .get(fingerprint)
-            .ok_or_else(|| DecodeError::new(Refusal::UnknownSchema))?;
+        let (plan, payload) = self.framed(value)?;
         let mut wire = Wire::new();
         read::record(plan, payload, &mut wire)
             .map_err(|refusal| DecodeError::at(refusal, wire.at))?;
         check::event(&wire, value, context)
+    }
+
+    /// Reads what a mapping wants of one record.
+    ///
+    /// # Errors
+    /// When it is not in one of the schemas.
+    pub(super) fn tree<'a>(&self, value: &'a [u8], want: &Want) -> Result<Tree<'a>, DecodeError> {
+        let (plan, payload) = self.framed(value)?;
+        tree::tree(plan, payload, want).map_err(DecodeError::new)
+    }
+
+    /// How to read a value, and its payload.
+    fn framed<'a>(&self, value: &'a [u8]) -> Result<(&Plan, &'a [u8]), DecodeError> {
+        let malformed = || DecodeError::new(Refusal::Malformed);
+        let framed = value.strip_prefix(&MARKER).ok_or_else(malformed)?;
+        let (fingerprint, payload) = framed.split_first_chunk::<8>().ok_or_else(malformed)?;
+        let plan = self.plans.get(fingerprint);
+        let plan = plan.ok_or_else(|| DecodeError::new(Refusal::UnknownSchema))?;
+        Ok((plan, payload))
     }
 }
 

@@ -191,6 +191,12 @@ impl DecodeError {
         self
     }
 
+    /// The same, at another path: where the value stood that was mapped.
+    pub(crate) fn moved(mut self, path: impl fmt::Display) -> Self {
+        self.path = path.to_string();
+        self
+    }
+
     /// Which kind.
     #[must_use]
     pub const fn refusal(&self) -> Refusal {

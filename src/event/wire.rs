@@ -32,6 +32,8 @@ macro_rules! fields {
         pub(super) enum Field { $($variant,)* }
 
         impl Field {
+            /// Every field.
+            pub(super) const ALL: [Self; Self::COUNT] = [$(Self::$variant,)*];
             pub(super) const COUNT: usize = [$(Self::$variant,)*].len();
 
             /// Name on the wire.
@@ -130,7 +132,7 @@ impl Field {
     pub(super) const OF_LINE: usize = Self::EventId as usize;
 
     /// Stands at the top level only.
-    const fn is_envelope(self) -> bool {
+    pub(super) const fn is_envelope(self) -> bool {
         self as usize >= Self::EventId as usize && self as usize <= Self::Test as usize
     }
 }

@@ -92,7 +92,7 @@ impl std::error::Error for Problem {}
 
 /// Collects the problems of one file.
 #[derive(Debug)]
-pub(super) struct Problems<'a> {
+pub(crate) struct Problems<'a> {
     file: &'a str,
     text: &'a str,
     found: Vec<Problem>,
@@ -100,7 +100,7 @@ pub(super) struct Problems<'a> {
 
 impl<'a> Problems<'a> {
     /// None yet, of the file called `file` that holds `text`.
-    pub(super) const fn of(file: &'a str, text: &'a str) -> Self {
+    pub(crate) const fn of(file: &'a str, text: &'a str) -> Self {
         Self {
             file,
             text,
@@ -109,7 +109,7 @@ impl<'a> Problems<'a> {
     }
 
     /// Adds one. An empty remedy is none.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         place: Place,
         message: impl Into<String>,
@@ -133,7 +133,7 @@ impl<'a> Problems<'a> {
 
     /// Where `start..end` (in characters of the text that the scalar at `place` holds) stands in the file; the whole
     /// scalar when it is folded or escaped, so that the two do not match character by character.
-    pub(super) fn within(&self, place: Place, value: &str, start: usize, end: usize) -> Place {
+    pub(crate) fn within(&self, place: Place, value: &str, start: usize, end: usize) -> Place {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let line = usize::try_from(place.line.saturating_sub(1)).unwrap_or_default();
         let column = usize::try_from(place.column.saturating_sub(1)).unwrap_or_default();
@@ -167,12 +167,12 @@ impl<'a> Problems<'a> {
     }
 
     /// Is there none?
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// All of them, in the order of the file.
-    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.found
             .sort_by_key(|problem| (problem.line, problem.column));
         self.found
@@ -180,7 +180,7 @@ impl<'a> Problems<'a> {
 }
 
 /// `did you mean …?` when one of the `known` names is a slip away from `written`, else the list of them when it is short.
-pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     const LISTED: usize = 12;
     let known: Vec<&str> = known.into_iter().collect();
     let reach = (written.chars().count() / 3).clamp(1, 3);

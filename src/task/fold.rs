@@ -11,6 +11,7 @@ use crate::bus::Record;
 use crate::decision::Verdict;
 use crate::engine::{self, Input, Plan, StepCounts};
 use crate::event::avro::Schemas;
+use crate::event::mapping::{Beside, Encoding, Left, Read, Reading};
 use crate::event::{
     DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
 };
@@ -40,6 +41,8 @@ pub struct InputSpec {
     pub topic: Arc<str>,
     /// How values are encoded.
     pub format: Format,
+    /// Which records are taken and what they become; `None`: all of them, in our own shape.
+    pub reading: Option<Arc<Reading>>,
     /// Backfill: folds and suppresses, starts no flow.
     pub history: bool,
 }
@@ -99,6 +102,8 @@ pub enum Folded {
     Duplicate(EventType),
     /// Nobody's event: counted, no error.
     Unattributed(EventType),
+    /// No event of ours, as the configuration says: counted, no error.
+    Left(Left),
     /// Not readable.
     DeadLetter,
     /// A mark: moved the clock.
@@ -237,7 +242,8 @@ impl Fold {
             timestamp: record.timestamp,
         };
         match decode(input, &record, &shared.decode) {
-            Ok(event) => self.event(&event, &origin, input.history),
+            Ok(Read::Event(event)) => self.event(&event, &origin, input.history),
+            Ok(Read::Left(left)) => Ok(Folded::Left(left)),
             Err(error) => {
                 self.decided.push(Decided::DeadLetter(Box::new(DeadLetter {
                     record,
@@ -424,7 +430,7 @@ impl Fold {
 }
 
 /// Bytes to an event that stands where its profile is.
-fn decode(input: &InputSpec, record: &Record, rules: &DecodeRules) -> Result<Event, DecodeError> {
+fn decode(input: &InputSpec, record: &Record, rules: &DecodeRules) -> Result<Read, DecodeError> {
     let value = record
         .value
         .as_deref()
@@ -433,10 +439,23 @@ fn decode(input: &InputSpec, record: &Record, rules: &DecodeRules) -> Result<Eve
         rules,
         record_timestamp: Some(record.timestamp),
     };
-    let event = match &input.format {
-        Format::Json => json::decode(value, &context),
-        Format::AvroSingleObject(schemas) => schemas.decode(value, &context),
-    }?;
-    check_key(&event, record.key.as_deref())?;
-    Ok(event)
+    let encoding = match &input.format {
+        Format::Json => Encoding::Json,
+        Format::AvroSingleObject(schemas) => Encoding::Avro(schemas),
+    };
+    let read = match (&input.reading, encoding) {
+        (Some(reading), encoding) => {
+            let beside = Beside {
+                key: record.key.as_deref(),
+                headers: &record.headers,
+            };
+            reading.read(value, encoding, beside, &context)?
+        }
+        (None, Encoding::Json) => Read::Event(json::decode(value, &context)?),
+        (None, Encoding::Avro(schemas)) => Read::Event(schemas.decode(value, &context)?),
+    };
+    if let Read::Event(event) = &read {
+        check_key(event, record.key.as_deref())?;
+    }
+    Ok(read)
 }

@@ -100,6 +100,8 @@ metrics! {
         "Decoded events by what became of them: folded, duplicate or unattributed.";
     records_dead_lettered: Counter "records_dead_lettered_total", "records", ["topic", "code"],
         "Input records that went to the dead letters, by the error's code.";
+    records_left: Counter "records_left_total", "records", ["topic", "why"],
+        "Input records that are no events of ours, as the configuration says: filtered, or ignored by a mapping.";
     records_produced: Counter "records_produced_total", "records", ["topic"],
         "Records committed to our own topics, changelog and decision log included.";
     verdicts: Counter "verdicts_total", "verdicts", ["kind", "flow", "channel", "reason"],

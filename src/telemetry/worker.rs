@@ -13,6 +13,7 @@ use super::{Telemetry, lock};
 use crate::bus::InputId;
 use crate::decision::{Verdict, VerdictKind};
 use crate::event::EventType;
+use crate::event::mapping::Left;
 use crate::value::Timestamp;
 
 /// Names of one series of verdicts.
@@ -24,6 +25,7 @@ pub struct Tally {
     consumed: BTreeMap<(InputId, i32), u64>,
     events: BTreeMap<(EventType, Outcome), u64>,
     dead: BTreeMap<(InputId, &'static str), u64>,
+    left: BTreeMap<(InputId, Left), u64>,
     produced: BTreeMap<Arc<str>, u64>,
     verdicts: BTreeMap<VerdictLabels, u64>,
     outputs: Vec<Timestamp>,
@@ -40,6 +42,11 @@ impl Tally {
     /// One event was decoded and dealt with.
     pub fn event(&mut self, kind: EventType, outcome: Outcome) {
         *self.events.entry((kind, outcome)).or_default() += 1;
+    }
+
+    /// One input record is no event of ours, as the configuration says.
+    pub fn left(&mut self, input: InputId, left: Left) {
+        *self.left.entry((input, left)).or_default() += 1;
     }
 
     /// One input record goes to the dead letters; `code` is of the decode error's closed set.
@@ -91,6 +98,7 @@ impl Tally {
         self.consumed.clear();
         self.events.clear();
         self.dead.clear();
+        self.left.clear();
         self.produced.clear();
         self.verdicts.clear();
         self.outputs.clear();
@@ -468,6 +476,12 @@ impl WorkerTelemetry {
             families
                 .records_dead_lettered
                 .with_label_values(&[topic(input), code])
+                .inc_by(*count);
+        }
+        for ((input, left), count) in &tally.left {
+            families
+                .records_left
+                .with_label_values(&[topic(input), left.name()])
                 .inc_by(*count);
         }
         for (topic, count) in &tally.produced {

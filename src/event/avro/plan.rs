@@ -6,6 +6,9 @@ use std::collections::HashMap;
 
 use crate::event::wire::Key;
 
+/// Digits behind the point of a decimal: as many as 128 bits hold.
+const MAX_SCALE: usize = 38;
+
 /// How to read one value.
 #[derive(Clone, Debug)]
 pub(super) enum Plan {
@@ -19,6 +22,11 @@ pub(super) enum Plan {
     Double,
     /// Bytes mean nothing to us.
     Bytes,
+    /// Money, as those write it who mean it; bytes of their own length, or of a fixed one.
+    Decimal {
+        size: Option<usize>,
+        scale: usize,
+    },
     Text,
     Fixed(usize),
     Enum(Vec<String>),
@@ -82,12 +90,21 @@ impl Compiler {
             Schema::Uuid(apache_avro::schema::UuidSchema::Fixed(fixed))
             | Schema::Duration(fixed)
             | Schema::Fixed(fixed) => self.remember(&fixed.name, space, Plan::Fixed(fixed.size)),
-            Schema::Decimal(decimal) => match &decimal.inner {
-                apache_avro::schema::InnerDecimalSchema::Bytes => Plan::Bytes,
-                apache_avro::schema::InnerDecimalSchema::Fixed(fixed) => {
-                    self.remember(&fixed.name, space, Plan::Fixed(fixed.size))
+            Schema::Decimal(decimal) if decimal.scale > MAX_SCALE => {
+                return Err("has a decimal of more than 38 digits behind the point");
+            }
+            Schema::Decimal(decimal) => {
+                let scale = decimal.scale;
+                match &decimal.inner {
+                    apache_avro::schema::InnerDecimalSchema::Bytes => {
+                        Plan::Decimal { size: None, scale }
+                    }
+                    apache_avro::schema::InnerDecimalSchema::Fixed(fixed) => {
+                        let size = Some(fixed.size);
+                        self.remember(&fixed.name, space, Plan::Decimal { size, scale })
+                    }
                 }
-            },
+            }
             Schema::Enum(of) => self.remember(&of.name, space, Plan::Enum(of.symbols.clone())),
             Schema::Array(array) => Plan::Array(Box::new(self.plan(&array.items, space)?)),
             Schema::Map(map) => Plan::Map(Box::new(self.plan(&map.types, space)?)),

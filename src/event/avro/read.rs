@@ -13,16 +13,16 @@ use crate::event::wire::{Key, Line, Pairs, Place, Scalar, Shape, Wire};
 /// Items of all lists of a record together, those that are passed over included.
 const MAX_STEPS: usize = 16 * MAX_ITEMS;
 
-type Read<T> = Result<T, Refusal>;
+pub(super) type Read<T> = Result<T, Refusal>;
 
 /// Reads one record, all of its bytes.
 pub(super) fn record<'a>(plan: &Plan, bytes: &'a [u8], wire: &mut Wire<'a>) -> Read<()> {
     let Plan::Record(fields) = plan else {
         return Err(Refusal::WrongType);
     };
-    let mut input = Input { bytes, steps: 0 };
+    let mut input = Input::of(bytes);
     input.record(fields, wire, false)?;
-    if input.bytes.is_empty() {
+    if input.is_empty() {
         return Ok(());
     }
     wire.at = Place::default();
@@ -30,12 +30,21 @@ pub(super) fn record<'a>(plan: &Plan, bytes: &'a [u8], wire: &mut Wire<'a>) -> R
 }
 
 /// What is left to read.
-struct Input<'a> {
+pub(super) struct Input<'a> {
     bytes: &'a [u8],
     steps: usize,
 }
 
 impl<'a> Input<'a> {
+    pub(super) const fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, steps: 0 }
+    }
+
+    /// Is everything read?
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     fn take(&mut self, count: usize) -> Read<&'a [u8]> {
         let (taken, rest) = self
             .bytes
@@ -64,12 +73,12 @@ impl<'a> Input<'a> {
         self.take(count)
     }
 
-    fn text(&mut self) -> Read<&'a str> {
+    pub(super) fn text(&mut self) -> Read<&'a str> {
         std::str::from_utf8(self.counted()?).map_err(|_| Refusal::Malformed)
     }
 
     /// The items of an array or map, in blocks, at most `limit`; `each` reads one.
-    fn items(
+    pub(super) fn items(
         &mut self,
         limit: usize,
         mut each: impl FnMut(&mut Self, usize) -> Read<()>,
@@ -96,13 +105,13 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn variant<'p>(&mut self, variants: &'p [Plan]) -> Read<&'p Plan> {
+    pub(super) fn variant<'p>(&mut self, variants: &'p [Plan]) -> Read<&'p Plan> {
         let index = usize::try_from(self.long()?).map_err(|_| Refusal::Malformed)?;
         variants.get(index).ok_or(Refusal::Malformed)
     }
 
     /// A scalar; anything else is read and becomes [`Scalar::Other`].
-    fn scalar(&mut self, plan: &Plan) -> Read<Scalar<'a>> {
+    pub(super) fn scalar(&mut self, plan: &Plan) -> Read<Scalar<'a>> {
         Ok(match plan {
             Plan::Null => Scalar::Null,
             Plan::Bool => Scalar::Bool(self.take(1)? == [1]),
@@ -120,6 +129,13 @@ impl<'a> Input<'a> {
             Plan::Bytes => {
                 self.counted()?;
                 Scalar::Other
+            }
+            Plan::Decimal { size, scale } => {
+                let bytes = match size {
+                    Some(size) => self.take(*size)?,
+                    None => self.counted()?,
+                };
+                decimal(bytes, *scale).map_or(Scalar::Other, |text| Scalar::Text(text.into()))
             }
             Plan::Text => Scalar::Text(Cow::Borrowed(self.text()?)),
             Plan::Fixed(size) => {
@@ -193,6 +209,7 @@ impl<'a> Input<'a> {
             | Plan::Float
             | Plan::Double
             | Plan::Bytes
+            | Plan::Decimal { .. }
             | Plan::Text
             | Plan::Fixed(_)
             | Plan::Enum(_) => self.scalar(plan).map(Shape::One),
@@ -212,6 +229,7 @@ impl<'a> Input<'a> {
             | Plan::Float
             | Plan::Double
             | Plan::Bytes
+            | Plan::Decimal { .. }
             | Plan::Text
             | Plan::Fixed(_)
             | Plan::Enum(_)
@@ -312,4 +330,18 @@ impl<'a> Input<'a> {
         }
         Ok(())
     }
+}
+
+/// A number of two's complement, its last `scale` digits behind the point; `None` beyond 128 bits.
+fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
+    let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
+    let mut whole = [if negative { 0xFF } else { 0 }; 16];
+    let start = whole.len().checked_sub(bytes.len())?;
+    whole.get_mut(start..)?.copy_from_slice(bytes);
+    let number = i128::from_be_bytes(whole);
+    let digits = format!("{:0>width$}", number.unsigned_abs(), width = scale + 1);
+    let (units, fraction) = digits.split_at_checked(digits.len() - scale)?;
+    let sign = if number < 0 { "-" } else { "" };
+    let point = if scale == 0 { "" } else { "." };
+    Some(format!("{sign}{units}{point}{fraction}"))
 }

@@ -31,7 +31,7 @@ pub enum Value {
 
 impl Value {
     /// What it is, for people.
-    pub(super) const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
 }
 
 /// Reads one YAML document; a text that is none adds its problem.
-pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<At<Value>> {
+pub(crate) fn read(text: &str, problems: &mut Problems<'_>) -> Option<At<Value>> {
     let options = serde_saphyr::options! { with_snippet: false };
     match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options) {
         Ok(tree) => Some(at(tree)),
