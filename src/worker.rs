@@ -527,10 +527,12 @@ impl Worker {
         }
         let partitions: Vec<i32> = batches.iter().map(|batch| batch.partition).collect();
         let turn = self.turn;
+        let begun = self.clock.elapsed();
         let landed = match commit::transact(&mut *self.bus, turn, &mut batches) {
             Ok(landed) => landed,
             Err(broken) => return self.broken_at(turn, broken).map(|()| false),
         };
+        let transaction = self.clock.elapsed().saturating_sub(begun);
         for batch in batches {
             let changelog = landed
                 .iter()
@@ -555,7 +557,7 @@ impl Worker {
             &mut self.tally,
             Committed {
                 at: self.clock.wall(),
-                transaction: took,
+                transaction,
                 commit: took,
                 partitions: &partitions,
             },

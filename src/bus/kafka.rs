@@ -77,6 +77,14 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
+/// Learns the leaders of a topic anew after a question about it failed. Nothing else does it for a client that is assigned nothing: after
+/// a broker was away it may hold partitions for unknown for ever, and every question fails at home.
+fn learn_anew(client: &BaseConsumer<Quiet>, topic: &str) {
+    if let Err(error) = client.fetch_metadata(Some(topic), ANSWER) {
+        tracing::debug!(topic, %error, "leaders");
+    }
+}
+
 /// The version of librdkafka in this binary.
 #[must_use]
 pub fn client_version() -> String {
@@ -159,7 +167,10 @@ impl KafkaBus {
         let (low, high) = self
             .uncommitted
             .fetch_watermarks(topic, partition, ANSWER)
-            .map_err(|error| failure::failure(Call::Ask, attempted(), &error))?;
+            .map_err(|error| {
+                learn_anew(&self.uncommitted, topic);
+                failure::failure(Call::Ask, attempted(), &error)
+            })?;
         if low < 0 || high < 0 {
             return Err(Failure::new(attempted(), "no answer", Remedy::Retry));
         }
@@ -194,7 +205,12 @@ impl KafkaBus {
         let answer = self
             .uncommitted
             .offsets_for_times(list, ANSWER)
-            .map_err(|error| failure::failure(Call::Ask, attempted(), &error))?;
+            .map_err(|error| {
+                for topic in &self.settings.inputs {
+                    learn_anew(&self.uncommitted, topic);
+                }
+                failure::failure(Call::Ask, attempted(), &error)
+            })?;
         let mut ends = Vec::with_capacity(asked.len());
         for (input, topic, partition) in asked {
             let told = answer.find_partition(topic, partition);

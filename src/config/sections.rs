@@ -66,7 +66,7 @@ section! {
         instance: String = "0".to_owned(),
         /// Worker threads, each a member of the consumer group. Default: one per core, at most one per partition. More only add group members.
         workers: Option<usize>,
-        /// Where tasks keep their state. Default `/var/lib/tidegate`. A cache of the changelog: if lost, it is rebuilt, which takes time.
+        /// Where tasks keep their state. Default `/var/lib/tidegate`. Of one instance alone: two on one host need two. A cache of the changelog: if lost, it is rebuilt, which takes time.
         state_dir: PathBuf = "/var/lib/tidegate".into(),
         /// Which clock timers run by. Default `live`; `records` is for replays and backfill runs over an old log.
         clock: Clock = Clock::Live,

@@ -57,6 +57,23 @@ pub fn compare(
     Start::Tail(at)
 }
 
+/// An input that the store was written from and the group knows no offset of: it would be read from its beginning again.
+#[must_use]
+pub fn forgotten(
+    head: &StoreHead,
+    committed: &[(crate::bus::InputId, i32, Option<NextOffset>)],
+) -> Option<crate::bus::InputId> {
+    let told_nothing = |position: &crate::bus::Position| {
+        committed.iter().any(|(input, partition, next)| {
+            (*input, *partition) == (position.input, position.partition) && next.is_none()
+        })
+    };
+    head.positions
+        .iter()
+        .find(|position| position.next > NextOffset::START && told_nothing(position))
+        .map(|position| position.input)
+}
+
 /// Compares the store's input positions with what the group committed: the store is written after the commit, so it is never ahead.
 #[must_use]
 pub fn is_ahead(

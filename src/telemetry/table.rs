@@ -107,13 +107,13 @@ metrics! {
     verdicts: Counter "verdicts_total", "verdicts", ["kind", "flow", "channel", "reason"],
         "Lines of the decision log, the silent ones included; test customers are not counted.";
     event_to_output: Histogram "event_to_output_seconds", "seconds", [],
-        "From the timestamp of an input record that led to a verdict until the commit of its transaction.";
+        "From the timestamp of an input record that led to a suppression until the commit of its transaction.";
     transactions: Counter "transactions_total", "transactions", ["outcome"],
         "Transactions by outcome: committed, aborted, fenced (we are no member any more), or unknown (resolved from the changelog).";
     transaction_duration: Histogram "transaction_duration_seconds", "seconds", [],
         "From begin until the commit returned.";
     commit_duration: Histogram "commit_duration_seconds", "seconds", [],
-        "The commit call alone.";
+        "What one batch waits for to be durable: rendering it, its transaction, writing the store.";
     last_commit: Gauge "last_commit_timestamp_seconds", "seconds since 1970", ["partition"],
         "When the position of this partition was last committed.";
     producers_remade: Counter "producers_remade_total", "producers", ["why"],

@@ -114,7 +114,7 @@ pub struct Committed<'a> {
     pub at: Timestamp,
     /// From begin until the commit returned.
     pub transaction: Duration,
-    /// The commit call alone.
+    /// Rendering, transaction and store write together.
     pub commit: Duration,
     /// Tasks whose positions it carried.
     pub partitions: &'a [i32],

@@ -243,6 +243,18 @@ impl Worker {
                 continue;
             };
             let head = task.fold.store().head()?;
+            if let Some(input) = restore::forgotten(&head, &committed) {
+                let topic = self
+                    .shared
+                    .inputs
+                    .get(usize::from(input.0))
+                    .map_or("", |spec| &*spec.topic);
+                return Err(Halt::Unsafe(format!(
+                    "{topic}[{partition}] was read before, but the group has no committed offset for it: the topic was re-created, or its \
+                     offsets expired or were deleted; commit the offset to go on from, or remove the application's internal topics and \
+                     state directories to begin anew"
+                )));
+            }
             if restore::is_ahead(&head, &committed) {
                 if task.rebuilt {
                     // The changelog itself carries what the group has not committed: nobody but a person can tell which is right.
@@ -320,6 +332,13 @@ impl Worker {
                 .iter()
                 .find(|(of, at, _)| (*of, *at) == (input, partition))
                 .map(|(_, _, kept)| *kept);
+            if !had_state && next.zip(kept).is_some_and(|(next, kept)| next > kept.low) {
+                // Every commit of ours carries state. To go on without would forget opt-outs and decide again.
+                return Err(Halt::Unsafe(format!(
+                    "{topic}[{partition}] was read before, but the changelog and the state directory of this partition are empty: restore the \
+                     changelog or one instance's state directory, or reset the group's offsets to read everything again"
+                )));
+            }
             let next = match (next, kept) {
                 (Some(next), None) => next,
                 (next, Some(kept)) => {

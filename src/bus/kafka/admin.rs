@@ -153,12 +153,15 @@ pub struct TopicProblem {
 }
 
 impl TopicProblem {
-    /// Must not be run with: a missing topic or another partition count. A setting that differs is worth a warning.
+    /// Must not be run with: a missing topic, another partition count, a topic of state whose records the broker deletes by age. Any
+    /// other setting that differs is worth a warning.
     #[must_use]
     pub fn stops(&self) -> bool {
-        match self.difference {
+        match &self.difference {
             Difference::Missing | Difference::Partitions { .. } => true,
-            Difference::Setting { .. } => false,
+            Difference::Setting { name, wanted, .. } => {
+                name == "cleanup.policy" && wanted == "compact"
+            }
         }
     }
 }
@@ -499,7 +502,7 @@ mod tests {
         );
         assert_eq!(
             problems.iter().map(TopicProblem::stops).collect::<Vec<_>>(),
-            [false, true, true]
+            [true, true, true]
         );
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::failure::{Call, failure};
-use super::{Quiet, settings::Settings};
+use super::{Quiet, learn_anew, settings::Settings};
 use crate::bus::{Failure, InputId, NextOffset, Remedy};
 use crate::clock::Clock;
 
@@ -122,10 +122,15 @@ impl Asker {
             let ends = match self.ask(wanted.iter().copied()) {
                 Ok(ends) => ends,
                 // One leader that is gone fails the whole question: ask one by one, so that the others stay fresh.
-                Err(()) => wanted
-                    .iter()
-                    .filter_map(|which| self.ask_one(*which))
-                    .collect(),
+                Err(()) => {
+                    for topic in &self.topics {
+                        learn_anew(&self.client, topic);
+                    }
+                    wanted
+                        .iter()
+                        .filter_map(|which| self.ask_one(*which))
+                        .collect()
+                }
             };
             let mut watched = self.shared.lock();
             for (which, end) in ends {
