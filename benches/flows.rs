@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tidegate::app::load::{flow_texts, load};
 use tidegate::config::Overrides;
-use tidegate::engine::{Input, Plan, step};
+use tidegate::engine::{Input, Ledger, Plan, step};
 use tidegate::event::{DecodeContext, DecodeRules, Event, Origin, json};
 use tidegate::flow::compile::{FlowFile, Surroundings, compile};
 use tidegate::flow::condition::{Condition, Scope, Setting};
@@ -153,6 +153,7 @@ fn fold(plan: &Plan, events: &[Event]) -> Result<Duration> {
     let mut profiles: Vec<Profile> = (0..CUSTOMERS)
         .map(|n| Profile::new(ProfileKey::customer(&format!("c{n}"))))
         .collect();
+    let mut ledger = Ledger::new(0);
     let mut verdicts = Vec::new();
     let origin = Origin {
         topic: "clicks".into(),
@@ -173,6 +174,7 @@ fn fold(plan: &Plan, events: &[Event]) -> Result<Duration> {
         let began = Instant::now();
         black_box(step(
             plan,
+            &mut ledger,
             profile,
             input,
             event.effective_time,

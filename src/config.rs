@@ -22,6 +22,7 @@ pub mod sections;
 mod setting;
 #[cfg(test)]
 mod tests;
+mod traits;
 mod values;
 
 pub use overrides::Overrides;
@@ -29,9 +30,11 @@ pub use problem::{Place, Problem, Problems};
 pub use reading::{FilterSetting, MappingSetting, Written};
 pub use resolve::internal_topic;
 pub use sections::{
-    Amount, App, CapSetting, Channel, Clock, Commit, Config, ConsumptionSection, Counted, Day,
-    DeadLetters, Exposed, Format, Http, Identity, Input, Kafka, Keying, Log, LogFormat, Mode,
-    NormsSection, Paths, PeakSection, PolicySection, RfmSection, Shop, State, Topics,
+    Amount, App, BreakerSection, BudgetSection, CapSetting, Channel, ChurnSection, Clock, Commit,
+    Config, ConsumptionSection, Counted, Day, DeadLetters, DietSection, Exposed, Format, Http,
+    Identity, Input, IntentSection, Kafka, Kept, Keying, Log, LogFormat, Mode, NegativeSection,
+    NormsSection, Paths, PeakSection, PolicySection, RecentBuyerSection, ReturnedSection,
+    RfmSection, Shop, State, Topics, TraitsSection, VipSection,
 };
 pub use values::{Per, Percent, Properties, QuietTime, Rate, Secret, stream_name};
 

@@ -243,6 +243,15 @@ pub struct Check {
     pub detail: String,
 }
 
+/// The order that an outcome is, so that lift can be computed from the log alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purchase {
+    /// Which order.
+    pub order_id: String,
+    /// What it cost, as a decimal in the shop's currency, when told.
+    pub total: Option<String>,
+}
+
 /// One decision, loud or silent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -280,8 +289,12 @@ pub struct Verdict {
     pub until: Option<Timestamp>,
     /// Of an outcome: the type of the receipt.
     pub outcome: Option<&'static str>,
+    /// Of an outcome that is a purchase: what was bought.
+    pub purchase: Option<Purchase>,
     /// A `test: true` customer's: counted nowhere.
     pub test: bool,
+    /// Two arms of the control group were merged into this customer: counts in no comparison.
+    pub contaminated: bool,
     /// What the channel's topic gets; `None` for silent verdicts.
     /// An `observe` carries the trigger that would have left: it is logged (without addresses), never produced.
     pub message: Option<Message>,

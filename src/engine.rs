@@ -5,10 +5,10 @@
 //! caller's choice, so a task that is behind simply does not fire them (CK-1), while suppressions and cancels leave at once.
 //!
 //! ```text
-//! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts ─► entries, watches (arm timers)
-//!                            [exits]  [suppress], [consent]    [advance]   [enter], [watch], [request]
+//! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts, outcomes ─► entries, watches (arm timers)
+//!                            [exits]  [suppress], [consent]    [advance], [outcome]  [enter], [watch], [request]
 //! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
-//!          [advance]            [gate], [caps], [calendar]   [contact], [context]
+//!          [advance]            [gate], [caps], [quiet], [ledger]   [contact], [context]
 //! ```
 
 use crate::decision::Verdict;
@@ -28,12 +28,16 @@ mod context;
 mod enter;
 mod exits;
 mod gate;
+mod ledger;
+mod outcome;
+mod quiet;
 mod request;
 mod suppress;
 mod turn;
 mod watch;
 
 pub use contact::address_id;
+pub use ledger::Ledger;
 
 use turn::{Source, Turn};
 
@@ -58,7 +62,7 @@ pub enum Input<'a> {
         /// From a history input (backfill): folds and suppresses, starts no flow.
         history: bool,
     },
-    /// The profile's earliest timer is due (`profile.next_due() <= now`): fires exactly that one (TM-3).
+    /// The profile's earliest timer is due (`profile.next_due() <= now`): fires exactly one, of those due the one of the highest priority (TM-3).
     Timer,
 }
 
@@ -73,9 +77,11 @@ pub struct StepCounts {
     pub unknown_receipts: u32,
 }
 
-/// Folds `input` into `profile` at the task's clock `now` and appends what was decided to `verdicts`, in order.
+/// Folds `input` into `profile` at the task's clock `now` and appends what was decided to `verdicts`, in order. `ledger` is the task's:
+/// what its channels went through over all its profiles.
 pub fn step(
     plan: &Plan,
+    ledger: &mut Ledger,
     profile: &mut Profile,
     input: Input<'_>,
     now: Timestamp,
@@ -89,6 +95,7 @@ pub fn step(
         } => {
             let mut turn = Turn {
                 plan,
+                ledger,
                 profile,
                 now,
                 source: Source::Event(event, origin),
@@ -97,20 +104,43 @@ pub fn step(
             turn.event(event, history)
         }
         Input::Timer => {
-            fire(plan, profile, now, verdicts);
+            fire(plan, ledger, profile, now, verdicts);
             StepCounts::default()
         }
     }
 }
 
-/// Fires the earliest timer, when it is due (TM-3: never early).
-fn fire(plan: &Plan, profile: &mut Profile, now: Timestamp, verdicts: &mut Vec<Verdict>) {
-    let Some((due, timer)) = profile.running.earliest() else {
+/// Of the timers that are due together the one of the highest priority: it passes the gate first and takes the slot (TM-3: never early).
+/// A request has no priority; of equals the earlier due comes first, then instances before requests, older before newer.
+fn foremost(plan: &Plan, profile: &Profile, now: Timestamp) -> Option<DueTimer> {
+    let priority = |timer: DueTimer| match timer {
+        DueTimer::Instance(index) => {
+            let instance = profile.running.instances.get(index);
+            instance
+                .and_then(|instance| plan.flows.version(&instance.flow, &instance.version))
+                .map_or(0, |flow| flow.priority)
+        }
+        DueTimer::Request(_) | DueTimer::Watch(_) => 0,
+    };
+    profile
+        .running
+        .timers()
+        .filter(|(due, _)| *due <= now)
+        .min_by_key(|(due, timer)| (std::cmp::Reverse(priority(*timer)), *due))
+        .map(|(_, timer)| timer)
+}
+
+/// Fires exactly one timer, when one is due.
+fn fire(
+    plan: &Plan,
+    ledger: &mut Ledger,
+    profile: &mut Profile,
+    now: Timestamp,
+    verdicts: &mut Vec<Verdict>,
+) {
+    let Some(timer) = foremost(plan, profile, now) else {
         return;
     };
-    if due > now {
-        return;
-    }
     let armed = match timer {
         DueTimer::Instance(index) => profile
             .running
@@ -122,6 +152,7 @@ fn fire(plan: &Plan, profile: &mut Profile, now: Timestamp, verdicts: &mut Vec<V
     };
     let mut turn = Turn {
         plan,
+        ledger,
         profile,
         now,
         source: Source::Timer(armed.unwrap_or_default()),
@@ -157,7 +188,10 @@ impl Turn<'_> {
         }
         self.take_exits(event, &carts_before, &folded);
         match &event.body {
-            Body::Order(order) => self.suppress_after_purchase(event, order, &folded),
+            Body::Order(order) => {
+                self.suppress_after_purchase(event, order, &folded);
+                self.convert(event, order, &folded);
+            }
             Body::OrderStatus(status) if folded.first_reversal => {
                 self.release_cancelled(event, status);
             }

@@ -9,8 +9,10 @@ use crate::flow::Class;
 use crate::value::Span;
 
 pub mod norms;
+pub mod traits;
 
 pub use norms::Norms;
+pub use traits::Traits;
 
 /// What a channel is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,40 @@ pub struct QuietHours {
     pub to: MinuteOfDay,
 }
 
+/// When a channel is silent for some customers on some days.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuietRule {
+    /// ISO 3166 alpha-2, upper case: only for customers of these countries; empty for those whom no other rule of the channel names.
+    pub countries: Vec<Arc<str>>,
+    /// Local days on which the stretch begins, Monday first.
+    pub weekdays: [bool; 7],
+    /// Which stretch.
+    pub hours: QuietHours,
+}
+
+impl QuietRule {
+    /// Every day, for everybody.
+    #[must_use]
+    pub const fn daily(hours: QuietHours) -> Self {
+        Self {
+            countries: Vec::new(),
+            weekdays: [true; 7],
+            hours,
+        }
+    }
+}
+
+/// When a channel counts as down, and how it comes back. Counted per task: each sees its own customers' receipts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// So many failures within the window, and no fewer than successes.
+    pub failures: u32,
+    /// Length of the window.
+    pub window: Span,
+    /// While it is down, one contact is let through per that time; its success brings the channel back.
+    pub probe: Span,
+}
+
 /// One channel.
 #[derive(Clone, Debug)]
 pub struct Channel {
@@ -45,8 +81,14 @@ pub struct Channel {
     pub topic: Arc<str>,
     /// What it is used for.
     pub mode: ChannelMode,
-    /// `None`: speaks at any time.
-    pub quiet_hours: Option<QuietHours>,
+    /// When it is silent; empty: it speaks at any time. Where rules name the customer's country, only those count.
+    pub quiet_hours: Vec<QuietRule>,
+    /// What one contact costs, in millionths of the shop's currency.
+    pub cost: i64,
+    /// Contacts per day of the shop for all customers together, split evenly over the partitions; binds marketing only.
+    pub budget: Option<u32>,
+    /// `None`: it never counts as down.
+    pub breaker: Option<Breaker>,
     /// A channel of the shop's own pages needs no address (`false`); mail, push and SMS do.
     pub needs_address: bool,
     /// Address in `to`?
@@ -133,6 +175,14 @@ pub struct Policy {
     pub currency: String,
     /// What a customer's history is measured against.
     pub norms: Norms,
+    /// What is true of a customer and binds every flow.
+    pub traits: Traits,
+    /// A granted consent holds that long after it was given; zero: for good.
+    pub consent_valid: Span,
+    /// An order that long after a contact is its outcome; zero: none is.
+    pub conversion_window: Span,
+    /// How many partitions the application has: budgets are split over them.
+    pub partitions: u32,
 }
 
 impl Default for Policy {
@@ -159,6 +209,10 @@ impl Default for Policy {
             currency_digits: 2,
             currency: "EUR".to_owned(),
             norms: Norms::default(),
+            traits: Traits::default(),
+            consent_valid: Span::ZERO,
+            conversion_window: Span::ZERO,
+            partitions: 1,
         }
     }
 }

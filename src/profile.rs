@@ -265,7 +265,7 @@ impl Profile {
     /// When the earliest of this profile's timers is due (TM-2: the index holds exactly this instant for this profile).
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.running.earliest().map(|(due, _)| due)
+        self.running.timers().map(|(due, _)| due).min()
     }
 
     /// The suppressions that hold at `now`, oldest first: what `<app>-blocks` says of this profile.

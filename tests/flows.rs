@@ -26,7 +26,10 @@ use shop::{Shop, flows, open_policy, shipped};
 use tidegate::decision::{DecisionId, Message, Scope, Verdict, VerdictKind};
 use tidegate::engine::Plan;
 use tidegate::flow::{Class, FlowSet};
-use tidegate::policy::{Cap, CapScope, ChannelMode, MinuteOfDay, Policy, QuietHours, Window};
+use tidegate::policy::traits::{Band, Diet, Guard, Keeps, Recent};
+use tidegate::policy::{
+    Breaker, Cap, CapScope, ChannelMode, MinuteOfDay, Policy, QuietHours, QuietRule, Window,
+};
 use tidegate::value::{Money, Span, Timestamp};
 
 fn minute(text: &str) -> MinuteOfDay {
@@ -49,10 +52,10 @@ fn set(policy: &mut Policy, name: &str, value: &str) {
         "service_per_hour" => policy.service_per_hour = value.parse().unwrap(),
         "quiet" => {
             for channel in policy.channels.values_mut() {
-                channel.quiet_hours = Some(QuietHours {
+                channel.quiet_hours = vec![QuietRule::daily(QuietHours {
                     from: minute(words[0]),
                     to: minute(words[1]),
-                });
+                })];
             }
         }
         "mode" => {
@@ -87,6 +90,82 @@ fn set(policy: &mut Policy, name: &str, value: &str) {
                 limit: words[1].parse().unwrap(),
                 window,
             });
+        }
+        other => set_more(policy, other, &words),
+    }
+}
+
+/// What stands in the policy's own parts: traits, budgets, breakers.
+fn set_more(policy: &mut Policy, name: &str, words: &[&str]) {
+    let keeps = |word: &str| match word {
+        "discounts" => Keeps::Discounts,
+        "marketing" => Keeps::Marketing,
+        other => panic!("keeps {other}"),
+    };
+    // What it keeps away, then the flows that go free.
+    let guard = |words: &[&str]| Guard {
+        keeps: keeps(words[0]),
+        exempt: words[1..].iter().map(|flow| Arc::from(*flow)).collect(),
+    };
+    // Score, bound, limit, window.
+    let band = |words: &[&str]| Band {
+        score: words[0].to_owned(),
+        bound: Money::parse(words[1], 6).unwrap().minor(),
+        cap: Cap {
+            scope: CapScope::Class(Class::Marketing),
+            limit: words[2].parse().unwrap(),
+            window: Window::Rolling(words[3].parse().unwrap()),
+        },
+    };
+    let recent = |words: &[&str]| Recent {
+        within: words[0].parse().unwrap(),
+        guard: guard(&words[1..]),
+    };
+    let traits = &mut policy.traits;
+    match name {
+        "consent_valid" => policy.consent_valid = words[0].parse().unwrap(),
+        "conversion_window" => policy.conversion_window = words[0].parse().unwrap(),
+        "vip" => traits.vip = guard(words),
+        "negative_experience" => traits.negative_experience = guard(words),
+        "returned" => traits.returned = recent(words),
+        "recent_buyer" => traits.recent_buyer = recent(words),
+        "churn" => traits.churn = Some(band(words)),
+        "intent" => traits.intent = Some(band(words)),
+        // SHARE ORDERS
+        "diet" => {
+            traits.discount_diet = Some(Diet {
+                share: Money::parse(words[0], 6).unwrap().minor(),
+                orders: words[1].parse().unwrap(),
+            });
+        }
+        // PRODUCT SPAN
+        "lasts" => {
+            let lasts = words[1].parse().unwrap();
+            let products = &mut policy.norms.consumption.products;
+            products.insert(words[0].to_owned(), lasts);
+        }
+        // CHANNEL CONTACTS
+        "budget" => {
+            let channel = policy.channels.get_mut(words[0]).unwrap();
+            channel.budget = Some(words[1].parse().unwrap());
+        }
+        // CHANNEL FAILURES WINDOW PROBE
+        "breaker" => {
+            policy.channels.get_mut(words[0]).unwrap().breaker = Some(Breaker {
+                failures: words[1].parse().unwrap(),
+                window: words[2].parse().unwrap(),
+                probe: words[3].parse().unwrap(),
+            });
+        }
+        // CHANNEL FROM TO COUNTRY
+        "quiet_in" => {
+            let mut rule = QuietRule::daily(QuietHours {
+                from: minute(words[1]),
+                to: minute(words[2]),
+            });
+            rule.countries = vec![words[3].into()];
+            let channel = policy.channels.get_mut(words[0]).unwrap();
+            channel.quiet_hours.push(rule);
         }
         other => panic!("unknown policy {other}"),
     }

@@ -316,4 +316,53 @@ proptest! {
         let in_order: Vec<usize> = (0..EVENTS).collect();
         prop_assert_eq!(fold(&order), fold(&in_order));
     }
+
+    /// Whatever order a customer's last hour arrives in: as long as nothing was due meanwhile, the same contacts follow at the same times.
+    /// (Of one cart, and while the condition of entry holds throughout: an event that arrives while it does not restarts no wait, and of two
+    /// carts in one exclusive group the one that is told first runs.)
+    #[test]
+    fn shuffled_events_lead_to_the_same_contacts(
+        deeds in prop::collection::vec((0..4_u8, 0..3_u8, Just(1_u8)), 1..9).prop_flat_map(|deeds| {
+            let order: Vec<usize> = (0..deeds.len()).collect();
+            (Just(deeds), Just(order).prop_shuffle())
+        })
+    ) {
+        let (deeds, order) = deeds;
+        let late = start().plus(Span::from_hours(1));
+        let event = |index: usize| {
+            let (deed, product, cart) = deeds[index];
+            let at = start().plus(Span::from_minutes(5 * i64::try_from(index).unwrap()));
+            let line = json!({ "product_id": format!("p{product}"), "cart_id": format!("k{cart}"), "price": "25.00" });
+            let (kind, body) = match deed {
+                0..=2 => ("product_added", line),
+                _ => ("order_completed", json!({ "order_id": format!("o{index}"), "cart_id": format!("k{cart}"), "products": [{ "product_id": format!("p{product}") }] })),
+            };
+            json!({ "event_id": format!("e{index}"), "type": kind, "event_time": at, "customer_id": "c1", "source": "s", "properties": body }).to_string()
+        };
+        let contacts = |order: &[usize]| {
+            let policy = open_policy();
+            let mut files = shipped();
+            files.retain(|(name, _)| name == "abandoned_cart.yaml");
+            let flows = flows(&files, &policy);
+            let mut shop = Shop::new(Plan { flows, policy });
+            let known = json!({
+                "event_id": "known", "type": "identified", "event_time": "2026-01-01T00:00:00Z", "customer_id": "c1", "source": "crm",
+                "properties": { "addresses": { "email": "c1@shop.test", "push": "token" }, "consents": { "email": true, "push": true } },
+            });
+            shop.event(&known.to_string(), None, false);
+            for index in order {
+                shop.event(&event(*index), Some(late), false);
+            }
+            shop.run_to(late.plus(Span::from_days(10)));
+            let sent = shop.verdicts.iter().filter(|verdict| verdict.kind == VerdictKind::Send);
+            let mut sent: Vec<String> = sent
+                .map(|verdict| format!("{} {:?} {:?}", verdict.decided_at, verdict.channel, verdict.place))
+                .collect();
+            // Two carts may be due at the same instant.
+            sent.sort();
+            sent
+        };
+        let in_order: Vec<usize> = (0..deeds.len()).collect();
+        prop_assert_eq!(contacts(&order), contacts(&in_order));
+    }
 }

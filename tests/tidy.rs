@@ -334,6 +334,7 @@ fn sections() -> Vec<(String, Vec<Setting>)> {
         "src/config/sections.rs",
         "src/config/policy.rs",
         "src/config/norms.rs",
+        "src/config/traits.rs",
     ] {
         let text = read(file);
         for block in text.split("\nsection! {\n").skip(1) {

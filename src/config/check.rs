@@ -240,6 +240,19 @@ impl Config {
 
     fn check_policy(&self, problems: &mut Vec<Problem>) {
         self.policy.norms.check(problems);
+        for (name, channel) in &self.channels {
+            let budget = &channel.budget;
+            let is_free = channel.cost.money(6).minor() == 0;
+            let (what, remedy) = match (budget.contacts, &budget.money) {
+                (Some(_), Some(_)) => ("says both contacts and money", "write one of the two"),
+                (None, Some(_)) if is_free => {
+                    let remedy = "write what one contact costs in `cost`";
+                    ("is money, and a contact costs nothing", remedy)
+                }
+                (_, _) => continue,
+            };
+            problems.push(Problem::of(format!("channels.{name}.budget"), what, remedy));
+        }
         let shipped = super::policy::CapSetting::shipped();
         for (index, cap) in self.policy.caps.iter().enumerate() {
             let path = format!("policy.caps[{index}]");
@@ -276,6 +289,7 @@ impl Config {
             ("policy.min_gap", self.policy.min_gap),
             ("policy.same_message", self.policy.same_message),
             ("policy.dedup", self.policy.dedup),
+            ("policy.conversion_window", self.policy.conversion_window),
         ] {
             if span > LONGEST_WINDOW {
                 problems.push(too_long(path));

@@ -34,6 +34,8 @@ section! {
         any: Option<Span>,
         /// How many units of a customer's own use such a prior weighs. Default 2: after a few purchases it hardly counts.
         weight: u32 = 2,
+        /// So long before it is used up a bought product may be promoted again; where its use is not known, `policy.bought_product` counts. Default 3d.
+        lead: Span = Span::from_days(3),
     }
 }
 
@@ -126,6 +128,7 @@ impl NormsSection {
                 products: self.consumption.products.clone(),
                 any: self.consumption.any,
                 weight: self.consumption.weight,
+                lead: self.consumption.lead,
             },
             // `check` refuses anything but four bounds.
             rfm: norms::RfmBands {

@@ -4,6 +4,7 @@ use super::node::{Node, Value};
 use super::norms::NormsSection;
 use super::problem::Problem;
 use super::setting::{Fields, Setting, choice, read_scalar, section};
+use super::traits::TraitsSection;
 use super::values::Per;
 use crate::flow::Class;
 use crate::policy::Window;
@@ -35,6 +36,12 @@ section! {
         service_per_hour: u32 = 5,
         /// What a customer's own history is measured against.
         norms: NormsSection,
+        /// What is true of a customer and binds every flow.
+        traits: TraitsSection,
+        /// How long a granted consent holds. Default `0s`: until it is taken back. Some laws and lists want it renewed.
+        consent_valid: Span = Span::ZERO,
+        /// An order so long after a marketing contact is logged as its outcome. Default 3d; `0s` for none.
+        conversion_window: Span = Span::from_days(3),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::sections::{CapSetting, Config, Counted, Exposed, Input, Mode};
+use super::sections::{CapSetting, Channel, Config, Counted, Exposed, Input, Mode};
 use crate::event::currency::minor_digits;
 use crate::policy::{self, Cap, CapScope, ChannelMode, Policy};
 
@@ -22,6 +22,19 @@ impl Input {
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.topic)
+    }
+}
+
+impl Channel {
+    /// What the budget buys; `None` without one.
+    fn contacts_per_day(&self) -> Option<u32> {
+        let bought = || {
+            let money = self.budget.money.as_ref()?.money(6).minor();
+            // `check` refuses money without a cost.
+            let contacts = money.checked_div(self.cost.money(6).minor())?;
+            Some(u32::try_from(contacts).unwrap_or(u32::MAX))
+        };
+        self.budget.contacts.or_else(bought)
     }
 }
 
@@ -78,6 +91,10 @@ impl Config {
             currency_digits,
             currency: self.shop.currency.clone(),
             norms: settings.norms.norms(currency_digits),
+            traits: settings.traits.traits(),
+            consent_valid: settings.consent_valid,
+            conversion_window: settings.conversion_window,
+            partitions: u32::try_from(self.topics.partitions).unwrap_or(1),
         })
     }
 
@@ -112,7 +129,14 @@ impl Config {
                 Mode::Support => ChannelMode::Support,
                 Mode::Stopped => ChannelMode::Stopped,
             },
-            quiet_hours: channel.quiet_hours.0,
+            quiet_hours: channel.quiet_hours.0.clone(),
+            cost: channel.cost.money(6).minor(),
+            budget: channel.contacts_per_day(),
+            breaker: (channel.breaker.failures > 0).then_some(policy::Breaker {
+                failures: channel.breaker.failures,
+                window: channel.breaker.window,
+                probe: channel.breaker.probe,
+            }),
             needs_address: channel.needs_address,
             expose_address: channel.expose.contains(&Exposed::Address),
             expose: channel.expose.iter().filter_map(exposed).collect(),

@@ -14,6 +14,10 @@ use crate::value::Span;
 
 pub use super::norms::{Amount, ConsumptionSection, Day, NormsSection, PeakSection, RfmSection};
 pub use super::policy::{CapSetting, Counted, PolicySection};
+pub use super::traits::{
+    ChurnSection, DietSection, IntentSection, Kept, NegativeSection, RecentBuyerSection,
+    ReturnedSection, TraitsSection, VipSection,
+};
 
 section! {
     /// The whole file.
@@ -183,8 +187,15 @@ section! {
         format: Format = Format::Json,
         /// What it is used for. Default `active`.
         mode: Mode = Mode::Active,
-        /// When it is silent, in the customer's local time. Default 21:00 to 09:00; `none` for a channel that disturbs nobody.
-        quiet_hours: QuietTime = QuietTime::NIGHT,
+        /// When it is silent, in the customer's local time. Default 21:00 to 09:00; `none` for a channel that disturbs nobody. A list gives
+        /// stretches to `weekdays` (on which they begin) and `countries`; where one names the customer's country, only such count.
+        quiet_hours: QuietTime = QuietTime::night(),
+        /// What one contact costs, in the shop's currency: `"0.045"`. Default 0. Decides which channel is the cheapest, and what a budget buys.
+        cost: Amount = Amount("0".to_owned()),
+        /// What marketing may take of it per day of the shop, for all customers together. Default: as much as comes.
+        budget: BudgetSection,
+        /// When the channel counts as down.
+        breaker: BreakerSection,
         /// Does a contact need an address on this channel? Default true; false for a channel in the shop's own pages.
         needs_address: bool = true,
         /// What leaves on its topic: `address`, `cart`, `products`, `last_order`, `profile`. Default: cart, products and last order, no address.
@@ -194,6 +205,29 @@ section! {
             EventType::Accepted, EventType::Sent, EventType::Delivered, EventType::Bounced, EventType::Failed,
             EventType::Expired, EventType::Cancelled, EventType::Unsubscribed,
         ],
+    }
+}
+
+section! {
+    /// Per day of the shop (`shop.time_zone`), for all customers together, split evenly over the partitions. At most one of the two.
+    pub struct BudgetSection {
+        /// So many contacts.
+        contacts: Option<u32>,
+        /// So much money in the shop's currency, each contact at the channel's `cost`.
+        money: Option<Amount>,
+    }
+}
+
+section! {
+    /// Many failures in a short time say that a channel is down: cascades move on at once, and single contacts find out when it is back.
+    /// Counted per partition.
+    pub struct BreakerSection {
+        /// Failed, dropped or blocked messages within `window`, and no fewer than arrived. Default 20; 0 never.
+        failures: u32 = 20,
+        /// Default 5m.
+        window: Span = Span::from_minutes(5),
+        /// While it is down one contact is let through per that time. Default 1m.
+        probe: Span = Span::from_minutes(1),
     }
 }
 

@@ -104,7 +104,7 @@ fn variables_and_flags_are_laid_over_the_file_and_flags_win() {
         (config.commit.max_records, config.app.workers),
         (10, Some(3))
     );
-    assert_eq!(config.channels["email"].quiet_hours, QuietTime(None));
+    assert_eq!(config.channels["email"].quiet_hours, QuietTime(Vec::new()));
     assert_eq!(config.inputs[0].topic, "other");
     assert!(config.policy.caps.is_empty());
     assert!(config.kafka.properties.0.contains_key("sasl.username"));

@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::setting::{Setting, mismatch, read_scalar};
 use crate::event::{EventType, Stream};
 use crate::flow::Class;
-use crate::policy::{MinuteOfDay, QuietHours, Window};
+use crate::policy::{MinuteOfDay, QuietHours, QuietRule, Window};
 use crate::value::Span;
 
 /// A share of the whole, in hundredths of a percent. Written `5%` or `0.25%`.
@@ -190,16 +190,65 @@ impl Setting for Properties {
     }
 }
 
-/// Quiet hours of a channel: a daily stretch of local time, or `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuietTime(pub Option<QuietHours>);
+/// Quiet hours of a channel: a daily stretch of local time, a list of stretches, or `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuietTime(pub Vec<QuietRule>);
+
+/// As weekdays are written, Monday first.
+const WEEKDAYS: [&str; 7] = crate::profile::rhythm::WEEKDAYS;
 
 impl QuietTime {
     /// The shipped default: 21:00 to 09:00.
-    pub const NIGHT: Self = Self(Some(QuietHours {
-        from: MinuteOfDay(21 * 60),
-        to: MinuteOfDay(9 * 60),
-    }));
+    #[must_use]
+    pub fn night() -> Self {
+        Self(vec![QuietRule::daily(QuietHours {
+            from: MinuteOfDay(21 * 60),
+            to: MinuteOfDay(9 * 60),
+        })])
+    }
+
+    /// `{from, to}`, with `weekdays` and `countries` if any; `None` for anything else.
+    fn rule(node: &Node) -> Option<QuietRule> {
+        let known = ["from", "to", "weekdays", "countries"];
+        let entries = node.entries()?;
+        if entries
+            .iter()
+            .any(|(key, _)| !known.contains(&key.as_str()))
+        {
+            return None;
+        }
+        let minute = |key: &str| node.get(key).and_then(Node::scalar).and_then(minute_of_day);
+        let (from, to) = (minute("from")?, minute("to")?);
+        if from == to {
+            return None;
+        }
+        let mut rule = QuietRule::daily(QuietHours { from, to });
+        if let Some(days) = node.get("weekdays") {
+            let days = texts(days)?;
+            rule.weekdays = WEEKDAYS.map(|day| days.contains(&day));
+            if days.is_empty() || days.iter().any(|day| !WEEKDAYS.contains(day)) {
+                return None;
+            }
+        }
+        if let Some(countries) = node.get("countries") {
+            let countries = texts(countries)?;
+            let is_code =
+                |code: &&str| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
+            if countries.is_empty() || !countries.iter().all(is_code) {
+                return None;
+            }
+            rule.countries = countries.into_iter().map(Into::into).collect();
+        }
+        Some(rule)
+    }
+}
+
+/// A list of texts.
+fn texts(node: &Node) -> Option<Vec<&str>> {
+    match &node.value {
+        Value::List(list) => list.iter().map(Node::scalar).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => None,
+    }
 }
 
 /// Reads `21:00`.
@@ -216,31 +265,49 @@ fn print_minute(minute: MinuteOfDay) -> Node {
     Node::text(format!("{:02}:{:02}", minute.0 / 60, minute.0 % 60))
 }
 
+fn print_rule(rule: &QuietRule) -> Node {
+    let mut entries = vec![
+        ("from".to_owned(), print_minute(rule.hours.from)),
+        ("to".to_owned(), print_minute(rule.hours.to)),
+    ];
+    let list = |texts: Vec<Node>| Node::unwritten(Value::List(texts));
+    if rule.weekdays != [true; 7] {
+        let on = WEEKDAYS.iter().zip(rule.weekdays).filter(|(_, on)| *on);
+        let days = on.map(|(day, _)| Node::text(*day)).collect();
+        entries.push(("weekdays".to_owned(), list(days)));
+    }
+    if !rule.countries.is_empty() {
+        let countries = rule.countries.iter().map(|code| Node::text(&**code));
+        entries.push(("countries".to_owned(), list(countries.collect())));
+    }
+    Node::unwritten(Value::Map(entries))
+}
+
 impl Setting for QuietTime {
-    const EXPECTED: &'static str = r#"{from: "21:00", to: "09:00"} in local time, or none"#;
+    const EXPECTED: &'static str = r#"{from: "21:00", to: "09:00"} in local time, a list of them with weekdays: [sunday] or countries: [DE], or none"#;
     fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Self {
         if node.scalar() == Some("none") {
-            return Self(None);
+            return Self(Vec::new());
         }
-        let Some(entries) = node.entries().filter(|entries| !entries.is_empty()) else {
-            return mismatch(node, path, problems);
+        let rules: Option<Vec<QuietRule>> = match &node.value {
+            Value::List(list) => list.iter().map(Self::rule).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
+                Self::rule(node).map(|rule| vec![rule])
+            }
         };
-        let minute = |key: &str| node.get(key).and_then(Node::scalar).and_then(minute_of_day);
-        match (entries.len(), minute("from"), minute("to")) {
-            (2, Some(from), Some(to)) if from != to => Self(Some(QuietHours { from, to })),
-            (_, _, _) => mismatch(node, path, problems),
+        match rules {
+            Some(rules) if !rules.is_empty() => Self(rules),
+            Some(_) | None => mismatch(node, path, problems),
         }
     }
     fn placeholder() -> Self {
-        Self::NIGHT
+        Self::night()
     }
     fn print(&self) -> Node {
-        match self.0 {
-            None => Node::text("none"),
-            Some(QuietHours { from, to }) => Node::unwritten(Value::Map(vec![
-                ("from".to_owned(), print_minute(from)),
-                ("to".to_owned(), print_minute(to)),
-            ])),
+        match self.0.as_slice() {
+            [] => Node::text("none"),
+            [rule] => print_rule(rule),
+            rules => Node::unwritten(Value::List(rules.iter().map(print_rule).collect())),
         }
     }
 }

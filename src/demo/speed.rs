@@ -73,8 +73,9 @@ pub(super) fn policy(mut policy: Policy) -> Policy {
         }));
     }
     for channel in policy.channels.values_mut() {
-        channel.quiet_hours = None;
+        channel.quiet_hours.clear();
     }
+    policy.conversion_window = fast(policy.conversion_window);
     policy.min_gap = fast(policy.min_gap);
     policy.same_message = fast(policy.same_message);
     policy.purchase_cooloff = fast(policy.purchase_cooloff);

@@ -7,6 +7,7 @@ use super::turn::{Name, Turn, place_at};
 use crate::decision::{DecisionId, Reason, VerdictKind, Why};
 use crate::event::{Event, EventType, Receipt};
 use crate::flow::{Flow, Step, Success};
+use crate::profile::Contact;
 use crate::profile::running::{Armed, HandedStep, Instance, Phase};
 
 /// Is this receipt of a human what the step calls a success? A later stage implies the earlier ones.
@@ -43,9 +44,12 @@ impl Turn<'_> {
         let contact = id
             .and_then(|id| self.profile.contacts.get_mut(id))
             .map(|contact| {
+                let held = contact.holds_slot();
                 contact.receive(event.kind, receipt.machine, at);
-                contact.clone()
+                (held, contact.clone())
             });
+        self.account(event, receipt, contact.as_ref());
+        let contact = contact.map(|(_, contact)| contact);
         if let Some(contact) = &contact {
             self.outcome(event, contact);
         }
@@ -68,26 +72,23 @@ impl Turn<'_> {
         true
     }
 
-    fn outcome(&mut self, event: &Event, contact: &crate::profile::Contact) {
-        let birth = self.birth(event);
-        let target = contact.id.to_string();
-        let id = Name {
-            birth: &birth,
-            flow: "",
-            step: 0,
-            attempt: 0,
-            kind: VerdictKind::Outcome,
-            channel: &contact.channel,
-            target: &target,
+    /// What a receipt means for its channel: the breaker counts it, the budget follows the contact's slot. Test customers are counted nowhere.
+    fn account(&mut self, event: &Event, receipt: &Receipt, contact: Option<&(bool, Contact)>) {
+        let policy = &self.plan.policy;
+        let Some(channel) = policy.channels.get(receipt.channel.as_str()) else {
+            return;
+        };
+        if self.profile.person.test {
+            return;
         }
-        .id();
-        let why = Why::Flow(event.kind.name().into());
-        let mut verdict = self.verdict(VerdictKind::Outcome, id, why);
-        verdict.channel = Some(self.channel_name(&contact.channel));
-        verdict.place = super::turn::place_of(contact);
-        verdict.target = Some(contact.id);
-        verdict.outcome = Some(event.kind.name());
-        self.verdicts.push(verdict);
+        self.ledger.receive(channel, event, receipt, self.now);
+        if let Some((held, contact)) = contact
+            && *held != contact.holds_slot()
+        {
+            let (handed_at, now) = (contact.handed_at, self.now);
+            self.ledger
+                .pay(channel, policy, handed_at, now, contact.holds_slot());
+        }
     }
 
     /// What a receipt means for the instance that handed its contact over.
@@ -101,11 +102,20 @@ impl Turn<'_> {
         let Some(handed) = instance.handed.iter().find(|handed| handed.decision == id) else {
             return;
         };
-        let is_current = instance.phase == Phase::Handed
-            && instance
-                .handed
-                .last()
-                .is_some_and(|last| last.decision == id);
+        let is_last = instance
+            .handed
+            .last()
+            .is_some_and(|last| last.decision == id);
+        // Its slot went to a higher priority, and it was sent all the same: then it need not pass the gate again.
+        let left_anyway = is_last
+            && instance.phase == Phase::Waiting
+            && instance.step == handed.step
+            && self
+                .profile
+                .contacts
+                .get(id)
+                .is_some_and(|contact| contact.replaced && contact.was_sent());
+        let is_current = is_last && (instance.phase == Phase::Handed || left_anyway);
         let step = step_of(&flow, handed.step);
         let wanted = step.and_then(|step| step.success);
         if wanted.is_some_and(|wanted| is_success(wanted, event.kind, receipt.machine)) {
@@ -114,11 +124,12 @@ impl Turn<'_> {
             return;
         }
         let within = step.map(|step| step.within).unwrap_or_default();
-        if is_current && event.kind == EventType::Sent {
+        if is_current && (event.kind == EventType::Sent || left_anyway) {
             let armed = self.armed();
             let Some(instance) = self.profile.running.instances.get_mut(index) else {
                 return;
             };
+            instance.phase = Phase::Handed;
             instance.due = event.effective_time.plus(within).min(instance.expires_at);
             instance.armed = armed;
         } else if is_current && event.kind == EventType::Expired {
@@ -147,6 +158,25 @@ impl Turn<'_> {
         }
         let (now, armed) = (self.now, self.armed());
         if let Some(instance) = self.profile.running.instances.get_mut(index) {
+            instance.attempt += 1;
+            wait(instance, now, armed);
+        }
+    }
+
+    /// A higher priority took the slot of a contact that had not left: its instance waits for another, and passes the whole gate again.
+    pub(super) fn give_way(&mut self, id: DecisionId) {
+        let waits = |instance: &Instance| {
+            instance.phase == Phase::Handed
+                && instance
+                    .handed
+                    .last()
+                    .is_some_and(|last| last.decision == id)
+        };
+        let (now, armed) = (self.now, self.armed());
+        let instances = &mut self.profile.running.instances;
+        if let Some(index) = instances.iter().position(waits)
+            && let Some(instance) = instances.get_mut(index)
+        {
             instance.attempt += 1;
             wait(instance, now, armed);
         }

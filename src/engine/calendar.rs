@@ -1,4 +1,4 @@
-//! Local time: quiet hours, calendar days and weeks in the customer's zone, through every clock change.
+//! Local time: times of day, calendar days and weeks in the customer's zone, through every clock change.
 //!
 //! A local time that does not exist moves forward; one that comes twice counts once (its first).
 
@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span as Calendar, ToSpan};
 
-use crate::policy::{MinuteOfDay, QuietHours};
+use crate::policy::MinuteOfDay;
 use crate::value::Timestamp;
 
 fn local(at: Timestamp, zone: &TimeZone) -> Option<DateTime> {
@@ -37,35 +37,16 @@ fn add(date: Date, span: Calendar) -> Date {
     date.saturating_add(span)
 }
 
-/// Is it quiet now, and if so until when?
-pub(super) fn quiet_until(at: Timestamp, quiet: QuietHours, zone: &TimeZone) -> Option<Timestamp> {
-    if quiet.from == quiet.to {
-        return None;
-    }
-    let now = local(at, zone)?;
-    let (from, to) = (time(quiet.from), time(quiet.to));
-    let clock = now.time();
-    let end = if from < to {
-        (from <= clock && clock < to).then_some(now.date())
-    } else if clock >= from {
-        Some(add(now.date(), 1.day()))
-    } else {
-        (clock < to).then_some(now.date())
-    }?;
-    // Where the clock is set back over the end, the end has been: not quiet any more.
-    instant(end, to, zone).filter(|until| *until > at)
+/// The local day `days` after the one of `at`, and its weekday, Monday 0.
+pub(super) fn local_day(at: Timestamp, days: i64, zone: &TimeZone) -> Option<(Date, usize)> {
+    let date = add(local(at, zone)?.date(), days.days());
+    let weekday = usize::try_from(date.weekday().to_monday_zero_offset()).ok()?;
+    Some((date, weekday))
 }
 
-/// When quiet hours begin next, at or after `at`.
-pub(super) fn next_quiet(at: Timestamp, quiet: QuietHours, zone: &TimeZone) -> Option<Timestamp> {
-    if quiet.from == quiet.to {
-        return None;
-    }
-    let now = local(at, zone)?;
-    let from = time(quiet.from);
-    (0..3).find_map(|days| {
-        instant(add(now.date(), days.days()), from, zone).filter(|start| *start > at)
-    })
+/// The instant of a local time of a local day.
+pub(super) fn local_time(date: Date, minute: MinuteOfDay, zone: &TimeZone) -> Option<Timestamp> {
+    instant(date, time(minute), zone)
 }
 
 /// The first instant after `at` that is `time` on the clock, on `weekday` (0 is Monday) if one is given.
@@ -109,53 +90,6 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).unwrap()
-    }
-
-    const NIGHT: QuietHours = QuietHours {
-        from: MinuteOfDay(21 * 60),
-        to: MinuteOfDay(9 * 60),
-    };
-
-    #[test]
-    fn quiet_hours_pass_midnight_and_end_at_local_nine() {
-        let zone = zone("Europe/Berlin");
-        let until = |text| quiet_until(at(text), NIGHT, &zone).map(|t| t.to_string());
-        assert_eq!(until("2026-03-01T19:59:59Z"), None);
-        assert_eq!(
-            until("2026-03-01T20:00:00Z").as_deref(),
-            Some("2026-03-02T08:00:00Z")
-        );
-        assert_eq!(
-            until("2026-03-02T07:59:59Z").as_deref(),
-            Some("2026-03-02T08:00:00Z")
-        );
-        assert_eq!(until("2026-03-02T08:00:00Z"), None);
-        // The night of the change to summer time ends an hour earlier in UTC.
-        assert_eq!(
-            until("2026-03-28T21:00:00Z").as_deref(),
-            Some("2026-03-29T07:00:00Z")
-        );
-        let next = next_quiet(at("2026-03-01T20:00:00Z"), NIGHT, &zone).unwrap();
-        assert_eq!(next.to_string(), "2026-03-02T20:00:00Z");
-    }
-
-    #[test]
-    fn a_local_time_that_does_not_exist_moves_forward_and_one_that_comes_twice_counts_once() {
-        let zone = zone("Europe/Berlin");
-        let hours = |from: u32, to: u32| QuietHours {
-            from: MinuteOfDay(from),
-            to: MinuteOfDay(to),
-        };
-        // 02:30 does not exist on 2026-03-29; it moves to 03:30 summer time = 01:30Z.
-        let until = quiet_until(at("2026-03-29T00:30:00Z"), hours(60, 150), &zone).unwrap();
-        assert_eq!(until.to_string(), "2026-03-29T01:30:00Z");
-        // 02:30 comes twice on 2026-10-25: 00:30Z and 01:30Z; the first one ends it for good.
-        let until = quiet_until(at("2026-10-24T23:30:00Z"), hours(60, 150), &zone).unwrap();
-        assert_eq!(until.to_string(), "2026-10-25T00:30:00Z");
-        assert_eq!(
-            quiet_until(at("2026-10-25T01:10:00Z"), hours(60, 150), &zone),
-            None
-        );
     }
 
     #[test]

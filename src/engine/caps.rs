@@ -21,12 +21,14 @@ pub(super) struct Weight<'a> {
 }
 
 /// A cap that is full.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Full {
     /// When a slot comes free by itself.
     pub(super) until: Timestamp,
     /// How many hold a slot.
     pub(super) count: usize,
+    /// Of the contact whose end makes room: when it was handed over, and for which flow.
+    holder: Option<(Timestamp, Option<String>)>,
 }
 
 /// Does `cap` look at contacts like this one?
@@ -49,13 +51,15 @@ pub(super) fn counts(cap: &Cap, contact: &Contact) -> bool {
         CapScope::Discount => contact.class == Class::Marketing && contact.discount,
         CapScope::Any => contact.class == Class::Marketing,
     };
-    in_scope && !contact.freed
+    in_scope && contact.holds_slot()
 }
 
-/// Is the cap full at `now`? The window's older end is not counted: one slot in 16 h is free again exactly 16 h later.
+/// Is the cap full at `now`, `extra` being one more contact that would have been handed over then? The window's older end is not counted:
+/// one slot in 16 h is free again exactly 16 h later.
 pub(super) fn full(
     cap: &Cap,
     contacts: &Contacts,
+    extra: Option<Timestamp>,
     now: Timestamp,
     zone: &TimeZone,
 ) -> Option<Full> {
@@ -65,10 +69,11 @@ pub(super) fn full(
         Window::Days(days) => before(day_start(now, i64::from(days) - 1, zone)?),
         Window::Weeks(weeks) => before(week_start(now, i64::from(weeks) - 1, zone)?),
     };
-    let mut held: Vec<Timestamp> = contacts
+    let mut held: Vec<(Timestamp, Option<&str>)> = contacts
         .iter()
         .filter(|contact| counts(cap, contact) && contact.handed_at > start)
-        .map(|contact| contact.handed_at)
+        .map(|contact| (contact.handed_at, contact.flow.as_deref()))
+        .chain(extra.filter(|at| *at > start).map(|at| (at, None)))
         .collect();
     let limit = usize::try_from(cap.limit).unwrap_or(usize::MAX);
     if held.len() < limit {
@@ -76,17 +81,18 @@ pub(super) fn full(
     }
     held.sort_unstable();
     // The contact whose end makes room: all older ones are gone by then.
-    let until = held
-        .get(held.len() - limit)
-        .and_then(|at| match cap.window {
+    let holder = held.get(held.len() - limit).copied();
+    let until = holder
+        .and_then(|(at, _)| match cap.window {
             Window::Rolling(span) => Some(at.plus(span)),
-            Window::Days(days) => day_start(*at, -i64::from(days), zone),
-            Window::Weeks(weeks) => week_start(*at, -i64::from(weeks), zone),
+            Window::Days(days) => day_start(at, -i64::from(days), zone),
+            Window::Weeks(weeks) => week_start(at, -i64::from(weeks), zone),
         })
         .unwrap_or_else(|| now.plus(FOR_EVER));
     Some(Full {
         until,
         count: held.len(),
+        holder: holder.map(|(at, flow)| (at, flow.map(str::to_owned))),
     })
 }
 
@@ -98,13 +104,13 @@ fn before(at: Timestamp) -> Timestamp {
 pub(super) fn last_contact(contacts: &Contacts) -> Option<Timestamp> {
     contacts
         .iter()
-        .filter(|contact| contact.class == Class::Marketing && !contact.freed)
+        .filter(|contact| contact.class == Class::Marketing && contact.holds_slot())
         .map(|contact| contact.handed_at)
         .max()
 }
 
 /// A cap in words, for the decision log.
-pub(super) fn describe(cap: &Cap, count: usize) -> String {
+pub(super) fn describe(cap: &Cap, full: &Full) -> String {
     let scope = match &cap.scope {
         CapScope::Channel(channel) => channel.to_string(),
         CapScope::Class(class) => class.name().to_owned(),
@@ -116,5 +122,11 @@ pub(super) fn describe(cap: &Cap, count: usize) -> String {
         Window::Days(days) => format!("{days} calendar days"),
         Window::Weeks(weeks) => format!("{weeks} calendar weeks"),
     };
-    format!("{scope}: {count} of {} in {window}", cap.limit)
+    let count = full.count;
+    let holder = full.holder.as_ref().map(|(at, flow)| {
+        let flow = flow.as_deref().unwrap_or("a request");
+        format!(", {flow} at {at}")
+    });
+    let holder = holder.unwrap_or_default();
+    format!("{scope}: {count} of {} in {window}{holder}", cap.limit)
 }

@@ -101,6 +101,7 @@ impl Turn<'_> {
                 until: None,
                 order_id: None,
                 list: list.map(str::to_owned),
+                rest_of: None,
             },
         );
         self.recall_all(reason, |contact| {
@@ -146,6 +147,7 @@ impl Turn<'_> {
                     until: None,
                     order_id: None,
                     list: None,
+                    rest_of: None,
                 };
                 self.begin_block(event, block);
                 self.recall_all(Reason::ManualBlock, |contact| {
@@ -246,6 +248,7 @@ impl Turn<'_> {
                 until: None,
                 order_id: None,
                 list: None,
+                rest_of: None,
             };
             self.begin_block(event, block);
         }

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::advance::step_of;
-use super::calendar::next_quiet;
 use super::context::context;
 use super::gate::{Ruling, Wish, examine};
+use super::quiet::next_quiet;
 use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{
     Address, Check, DecisionId, Message, Offer, Reason, Trigger, Verdict, VerdictKind, Why,
@@ -53,6 +53,9 @@ impl Turn<'_> {
                 let reason = self.entry_lost(&instance, flow);
                 self.skip(&instance, flow, reason, None, vec![unmet()]);
                 self.profile.running.instances.remove(index);
+                for handed in &instance.handed {
+                    self.recall(handed.decision, reason);
+                }
                 return;
             }
             let (ruling, checks) = if self.holds(step.when.as_ref(), None, subject) {
@@ -74,11 +77,19 @@ impl Turn<'_> {
                 }
                 Ruling::End(reason) => {
                     self.skip(&instance, flow, reason, Some(&step.channel), checks);
-                    self.profile.running.instances.remove(index);
-                    return;
+                    return self.fall_silent(index, flow);
                 }
             }
         }
+    }
+
+    /// An instance will say no more. What it said and has not left yet can still be retracted by a purchase: until then it stays.
+    fn fall_silent(&mut self, index: usize, flow: &Flow) {
+        let last = u32::try_from(flow.steps.len()).unwrap_or(u32::MAX);
+        if let Some(instance) = self.profile.running.instances.get_mut(index) {
+            instance.step = last.saturating_sub(1);
+        }
+        self.finish(index);
     }
 
     /// One step at the gate; handed over (or observed) when it passes.
@@ -105,7 +116,7 @@ impl Turn<'_> {
             instance: &instance.key,
             products: &products,
         };
-        let (ruling, checks) = match examine(plan, self.profile, &wish, self.now) {
+        let (ruling, checks) = match examine(plan, self.ledger, self.profile, &wish, self.now) {
             (Ruling::Capped(until, reason), checks) => match step.on_cap {
                 OnCap::Defer => (Ruling::Defer(until, reason), checks),
                 OnCap::Drop => (Ruling::End(reason), checks),
@@ -126,29 +137,34 @@ impl Turn<'_> {
         (ruling, Vec::new())
     }
 
-    /// Takes the place of a contact of lower priority on the same channel that has not left yet, when its slot is what was missing.
+    /// Takes the place of a contact of lower priority that has not left yet, on whatever channel, when its slot is what was missing: the
+    /// lowest priority first, of equals the oldest.
     fn replace(&mut self, wish: &Wish<'_>, priority: u32) -> Option<(Ruling, Vec<Check>)> {
         let lower = |contact: &&Contact| {
             contact.is_pending()
                 && contact.class == Class::Marketing
                 && contact.priority < priority
-                && *contact.channel == *wish.channel.name
+                && contact.holds_slot()
         };
         let contacts = self.profile.contacts.iter().filter(lower);
-        let victim = contacts
-            .min_by_key(|contact| (contact.priority, contact.handed_at, contact.id))?
-            .id;
-        // Tried on a copy, so that nothing is retracted in vain.
-        let mut tried = self.profile.clone();
-        tried.contacts.get_mut(victim)?.freed = true;
-        let (ruling, checks) = examine(self.plan, &tried, wish, self.now);
-        if !matches!(ruling, Ruling::Pass | Ruling::Observe(_)) {
-            return None;
+        let mut victims: Vec<(u32, Timestamp, DecisionId)> = contacts
+            .map(|contact| (contact.priority, contact.handed_at, contact.id))
+            .collect();
+        victims.sort_unstable();
+        for (_, _, victim) in victims {
+            // Tried on a copy, so that nothing is retracted in vain.
+            let mut tried = self.profile.clone();
+            tried.contacts.get_mut(victim)?.replaced = true;
+            let (ruling, checks) = examine(self.plan, self.ledger, &tried, wish, self.now);
+            if matches!(ruling, Ruling::Pass | Ruling::Observe(_)) {
+                self.recall(victim, Reason::LowerPriority);
+                // Its slot is taken over at once; should it have been sent all the same, that receipt takes the slot again.
+                self.profile.contacts.get_mut(victim)?.replaced = true;
+                self.give_way(victim);
+                return Some((ruling, checks));
+            }
         }
-        self.recall(victim, Reason::LowerPriority);
-        // Its slot is taken over at once; should it have been sent all the same, that receipt takes the slot again.
-        self.profile.contacts.get_mut(victim)?.freed = true;
-        Some((ruling, checks))
+        None
     }
 
     /// Why the condition of entry holds no more.
@@ -343,7 +359,7 @@ impl Turn<'_> {
             handed_at: self.now,
             expires_at: hand.expires_at,
             observed: hand.observed.is_some(),
-            freed: false,
+            replaced: false,
             recalled: false,
             accepted_at: None,
             sent_at: None,
@@ -353,18 +369,24 @@ impl Turn<'_> {
             failed_at: None,
             route: self.profile.key().as_str().to_owned(),
             send_by,
+            gave_up_at: None,
+            withheld_at: None,
         });
+        if hand.observed.is_none() && !self.profile.person.test {
+            self.ledger.hand_over(wish.channel, policy, self.now);
+        }
     }
 
     /// The latest moment to send: where quiet hours begin, and never after the whole is worth nothing.
     fn send_by(&self, channel: &Channel, class: Class, expires_at: Timestamp) -> Timestamp {
-        let quiet = channel
-            .quiet_hours
-            .filter(|_| class != Class::Transactional)
-            .and_then(|quiet| {
-                let zone = self.profile.zone(&self.plan.policy);
-                next_quiet(self.now, quiet, &zone)
-            });
+        let rules = &channel.quiet_hours;
+        let quiet = if rules.is_empty() || class == Class::Transactional {
+            None
+        } else {
+            let country = self.profile.person.country();
+            let zone = self.profile.zone(&self.plan.policy);
+            next_quiet(rules, country, self.now, &zone)
+        };
         quiet.map_or(expires_at, |quiet| quiet.min(expires_at))
     }
 }

@@ -118,7 +118,15 @@ impl Turn<'_> {
                 let known = self.profile.orders.get(&order.order_id);
                 // News of an old order is no new purchase.
                 let placed_at = known.map_or(event.effective_time, |order| order.placed_at);
-                placed_at >= instance.born_at && is_relevant(relevance, instance, order, carts)
+                // Before it spoke an instance is as old as its newest entering event: in its own time the order would have ended the
+                // one before, and that event begun another.
+                let is_silent = instance.phase == Phase::Waiting && instance.handed.is_empty();
+                let since = if is_silent {
+                    instance.touched_at
+                } else {
+                    instance.born_at
+                };
+                placed_at >= since && is_relevant(relevance, instance, order, carts)
             }
             (Some(_) | None, _) => same_instance(flow, instance, event),
         };

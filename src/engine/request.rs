@@ -121,7 +121,7 @@ impl Turn<'_> {
                 instance: &request.request_id,
                 products: &[],
             };
-            let (ruling, checks) = examine(plan, self.profile, &wish, self.now);
+            let (ruling, checks) = examine(plan, self.ledger, self.profile, &wish, self.now);
             match ruling {
                 Ruling::Pass => return self.grant(&request, wish, None, checks),
                 Ruling::Observe(reason) => {

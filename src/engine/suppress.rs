@@ -5,8 +5,8 @@ use crate::decision::{DecisionId, Message, Reason, Scope, Suppress, VerdictKind,
 use crate::event::{Event, Order, OrderStatus, Product, Refund};
 use crate::flow::Class;
 use crate::profile::fold::Folded;
-use crate::profile::{Block, BlockOn, OrderNews, limits};
-use crate::value::{ProfileKey, Timestamp};
+use crate::profile::{Block, BlockOn, OrderNews, Supply, limits};
+use crate::value::{ProfileKey, Span, Timestamp};
 
 /// A suppression about to begin.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub(super) struct NewBlock {
     pub(super) until: Option<Timestamp>,
     pub(super) order_id: Option<String>,
     pub(super) list: Option<String>,
+    /// The suppression of which this is what remains.
+    pub(super) rest_of: Option<DecisionId>,
 }
 
 /// Products (and their groups) as scopes, bounded.
@@ -59,39 +61,85 @@ impl Turn<'_> {
         }
         let policy = &self.plan.policy;
         let at = event.effective_time;
-        let cooloff = (Reason::PurchaseCooloff, policy.purchase_cooloff);
-        let bought = (Reason::PurchasedRelevant, policy.bought_product);
-        for (reason, span) in [cooloff, bought] {
-            let until = at.plus(span);
-            let scopes = if reason == Reason::PurchaseCooloff {
-                vec![Scope::Class(Class::Marketing)]
-            } else {
-                product_scopes(&order.products)
-            };
-            // An order of last month (a nightly batch, a backfill) has nothing left to suppress.
-            if span.millis() == 0 || until <= self.now || scopes.is_empty() {
+        if policy.purchase_cooloff != Span::ZERO {
+            let until = at.plus(policy.purchase_cooloff);
+            let scopes = vec![Scope::Class(Class::Marketing)];
+            self.suppress_purchase(event, order, Reason::PurchaseCooloff, scopes, until);
+        }
+        if policy.bought_product == Span::ZERO {
+            return;
+        }
+        // A product whose use is known may be promoted again shortly before it is used up; the others all together.
+        let mut together: Vec<Product> = Vec::new();
+        let mut alone: Vec<(&Product, Timestamp)> = Vec::new();
+        for product in &order.products {
+            let is_known =
+                |(known, _): &(&Product, Timestamp)| known.product_id == product.product_id;
+            if alone.iter().any(is_known) {
                 continue;
             }
-            let block = NewBlock {
-                reason,
-                channels: self.all_channels(),
-                scopes,
-                until: Some(until),
-                order_id: Some(order.order_id.clone()),
-                list: None,
-            };
-            self.begin_block(event, block);
+            let norms = &policy.norms.consumption;
+            let supply = Supply::of(&self.profile.orders, &product.product_id, norms);
+            match supply.filter(|_| alone.len() < limits::SUPPLY_BLOCKS) {
+                Some(supply) => alone.push((product, supply.depletion.minus(norms.lead))),
+                None => together.push(product.clone()),
+            }
         }
+        for (product, until) in alone {
+            let scopes = product_scopes(std::slice::from_ref(product));
+            self.suppress_purchase(event, order, Reason::PurchasedRelevant, scopes, until);
+        }
+        let until = at.plus(policy.bought_product);
+        let scopes = product_scopes(&together);
+        self.suppress_purchase(event, order, Reason::PurchasedRelevant, scopes, until);
+    }
+
+    /// One suppression that an order causes, on every channel.
+    fn suppress_purchase(
+        &mut self,
+        event: &Event,
+        order: &Order,
+        reason: Reason,
+        scopes: Vec<Scope>,
+        until: Timestamp,
+    ) {
+        // An order of last month (a nightly batch, a backfill) has nothing left to suppress.
+        if until <= self.now || scopes.is_empty() {
+            return;
+        }
+        let block = NewBlock {
+            reason,
+            channels: self.all_channels(),
+            scopes,
+            until: Some(until),
+            order_id: Some(order.order_id.clone()),
+            list: None,
+            rest_of: None,
+        };
+        self.begin_block(event, block);
     }
 
     /// Begins a suppression: one `suppress` per channel, one block in the profile.
     pub(super) fn begin_block(&mut self, event: &Event, new: NewBlock) {
         let birth = self.birth(event);
+        // An order may suppress several products for different times: the first one tells these apart.
+        let product = new.scopes.iter().find_map(|scope| match scope {
+            Scope::Product(id) => Some(id.as_str()),
+            Scope::All
+            | Scope::Class(_)
+            | Scope::Flow(_)
+            | Scope::Offer(_)
+            | Scope::Category(_)
+            | Scope::List(_) => None,
+        });
+        let rest_of = new.rest_of.map(|id| id.to_string());
         let target = format!(
-            "{}:{}:{}",
+            "{}:{}:{}:{}:{}",
             new.reason.name(),
             new.order_id.as_deref().unwrap_or_default(),
-            new.list.as_deref().unwrap_or_default()
+            new.list.as_deref().unwrap_or_default(),
+            product.unwrap_or_default(),
+            rest_of.unwrap_or_default()
         );
         let route = self.profile.key().as_str().to_owned();
         let mut block = Block {
@@ -187,6 +235,7 @@ impl Turn<'_> {
             if back.is_empty() || scopes.is_empty() {
                 continue;
             }
+            let rest_of = block.on.first().map(|on| on.decision);
             let channels = block.on.into_iter().map(|on| on.channel).collect();
             let rest = NewBlock {
                 reason: block.reason,
@@ -195,6 +244,7 @@ impl Turn<'_> {
                 until: block.until,
                 order_id: block.order_id,
                 list: None,
+                rest_of,
             };
             self.begin_block(event, rest);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Plan;
+use super::{Ledger, Plan};
 use crate::decision::{Cause, DecisionId, Message, Place, Reason, Verdict, VerdictKind, Why};
 use crate::event::{Event, Origin};
 use crate::flow::{Condition, Flow, condition};
@@ -23,6 +23,7 @@ pub(super) enum Source<'a> {
 /// Everything that one step works with.
 pub(super) struct Turn<'a> {
     pub(super) plan: &'a Plan,
+    pub(super) ledger: &'a mut Ledger,
     pub(super) profile: &'a mut Profile,
     pub(super) now: Timestamp,
     pub(super) source: Source<'a>,
@@ -113,6 +114,8 @@ impl Turn<'_> {
             until: None,
             outcome: None,
             test: profile.person.test,
+            contaminated: profile.person.contaminated,
+            purchase: None,
             message: None,
         }
     }

@@ -25,7 +25,10 @@ fn channel(name: &str, expose_address: bool, expose: &[&str]) -> (Arc<str>, Chan
         name: name.into(),
         topic: format!("out-{name}").into(),
         mode: ChannelMode::Active,
-        quiet_hours: None,
+        quiet_hours: Vec::new(),
+        cost: 0,
+        budget: None,
+        breaker: None,
         needs_address: true,
         expose_address,
         expose: expose.iter().map(|part| Arc::from(*part)).collect(),
@@ -101,7 +104,9 @@ fn verdict(kind: VerdictKind, message: Option<Message>) -> Verdict {
         target: None,
         until: None,
         outcome: None,
+        purchase: None,
         test: false,
+        contaminated: false,
         message,
     }
 }

@@ -92,7 +92,13 @@ pub(super) struct VerdictWire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_total: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contaminated: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<Vec<CheckWire<'a>>>,
 }
@@ -225,7 +231,12 @@ impl<'a> VerdictWire<'a> {
             Some(Message::Refuse { request_id }) => wire.request_id = Some(request_id),
         }
         wire.outcome = verdict.outcome;
+        if let Some(purchase) = &verdict.purchase {
+            wire.order_id = Some(&purchase.order_id);
+            wire.order_total = purchase.total.as_deref();
+        }
         wire.test = verdict.test.then_some(true);
+        wire.contaminated = verdict.contaminated.then_some(true);
         let checks = verdict.checks.iter().map(|check| CheckWire {
             check: check.name,
             passed: check.passed,
@@ -273,7 +284,10 @@ impl<'a> VerdictWire<'a> {
             request_id: None,
             target: None,
             outcome: None,
+            order_id: None,
+            order_total: None,
             test: None,
+            contaminated: None,
             checks: None,
         }
     }

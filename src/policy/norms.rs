@@ -45,6 +45,8 @@ pub struct Consumption {
     pub any: Option<Span>,
     /// How many units of own history a prior weighs.
     pub weight: u32,
+    /// So long before it is used up a product may be promoted again.
+    pub lead: Span,
 }
 
 impl Default for Consumption {
@@ -53,6 +55,7 @@ impl Default for Consumption {
             products: BTreeMap::new(),
             any: None,
             weight: 2,
+            lead: Span::from_days(3),
         }
     }
 }

@@ -68,9 +68,9 @@ pub struct Contact {
     /// The control group's: nothing left, the slot is virtual.
     #[cbor(n(15), default)]
     pub observed: bool,
-    /// The slot in the caps came back.
+    /// Its slot went to a contact of higher priority.
     #[cbor(n(16), default)]
-    pub freed: bool,
+    pub replaced: bool,
     /// We sent a `cancel` for it.
     #[cbor(n(17), default)]
     pub recalled: bool,
@@ -98,6 +98,12 @@ pub struct Contact {
     /// Latest moment at which the sender may send it.
     #[n(25)]
     pub send_by: Timestamp,
+    /// Sending failed for good.
+    #[n(26)]
+    pub gave_up_at: Option<Timestamp>,
+    /// The sender did not send it: cancelled or expired.
+    #[n(27)]
+    pub withheld_at: Option<Timestamp>,
 }
 
 impl Contact {
@@ -114,6 +120,23 @@ impl Contact {
             || self.delivered_at.is_some()
             || self.opened_at.is_some()
             || self.clicked_at.is_some()
+    }
+
+    /// Does it hold its slot in caps and budget? One that left holds it, unless sending failed afterwards; one that did not gives it back
+    /// once the sender said so (cancelled, failed, expired), or when a higher priority took it. Told by the receipts' own times and not by
+    /// their order of arrival; a late `sent` takes the slot again.
+    #[must_use]
+    pub fn holds_slot(&self) -> bool {
+        let left = [
+            self.sent_at,
+            self.delivered_at,
+            self.opened_at,
+            self.clicked_at,
+        ];
+        match left.into_iter().flatten().min() {
+            Some(left) => self.gave_up_at.is_none_or(|gave_up| gave_up <= left),
+            None => self.gave_up_at.is_none() && self.withheld_at.is_none() && !self.replaced,
+        }
     }
 
     /// One word for what became of it.
@@ -148,7 +171,6 @@ impl Contact {
             first(&mut self.accepted_at);
         } else if kind == EventType::Sent {
             first(&mut self.sent_at);
-            self.freed = false;
         } else if matches!(
             kind,
             EventType::Delivered | EventType::Complained | EventType::Unsubscribed
@@ -172,12 +194,12 @@ impl Contact {
             });
         } else if matches!(kind, EventType::Bounced | EventType::Dropped) {
             first(&mut self.failed_at);
-        } else if matches!(
-            kind,
-            EventType::Failed | EventType::Expired | EventType::Cancelled
-        ) {
+        } else if kind == EventType::Failed {
             first(&mut self.failed_at);
-            self.freed = true;
+            self.gave_up_at = self.gave_up_at.max(Some(at));
+        } else if matches!(kind, EventType::Expired | EventType::Cancelled) {
+            first(&mut self.failed_at);
+            first(&mut self.withheld_at);
         }
     }
 }

@@ -65,6 +65,8 @@ pub const CONTACTS: u8 = 72;
 pub const CONTACT_AGE: Span = Span::from_days(60);
 /// Live suppressions.
 pub const BLOCKS: usize = 24;
+/// Products of one order that are suppressed for a time of their own; the rest goes by the common one.
+pub const SUPPLY_BLOCKS: usize = 6;
 /// Scopes of one suppression: a basket, not a wholesale order.
 pub const SCOPES: usize = 64;
 /// Bytes of those scopes: a basket of long ids keeps its first.
@@ -173,7 +175,7 @@ mod tests {
             handed_at: time(n),
             expires_at: time(n),
             observed: true,
-            freed: true,
+            replaced: true,
             recalled: true,
             accepted_at: Some(time(n)),
             sent_at: Some(time(n)),
@@ -183,6 +185,8 @@ mod tests {
             failed_at: Some(time(n)),
             route: format!("c:{}", id(0)),
             send_by: time(n),
+            gave_up_at: Some(time(n)),
+            withheld_at: Some(time(n)),
         }
     }
 

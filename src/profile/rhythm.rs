@@ -71,6 +71,18 @@ impl Day {
             })
     }
 
+    /// Days since 1970-01-01.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// The day after.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        self.plus(1)
+    }
+
     /// Its place in the year.
     #[must_use]
     pub fn of_year(self) -> MonthDay {

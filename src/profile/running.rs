@@ -277,9 +277,8 @@ pub enum DueTimer {
 }
 
 impl Running {
-    /// The earliest timer: instances before requests before watches, older before newer where they are due together.
-    #[must_use]
-    pub fn earliest(&self) -> Option<(Timestamp, DueTimer)> {
+    /// Every timer: instances before requests before watches, older before newer.
+    pub fn timers(&self) -> impl Iterator<Item = (Timestamp, DueTimer)> {
         let instances = self.instances.iter().enumerate();
         let requests = self.requests.iter().enumerate();
         let watches = self.watches.iter().enumerate();
@@ -287,7 +286,6 @@ impl Running {
             .map(|(index, instance)| (instance.due, DueTimer::Instance(index)))
             .chain(requests.map(|(index, request)| (request.due, DueTimer::Request(index))))
             .chain(watches.filter_map(|(index, watch)| Some((watch.due?, DueTimer::Watch(index)))))
-            .min_by_key(|(due, _)| *due)
     }
 
     /// The running instance of a flow and key.

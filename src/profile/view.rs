@@ -53,7 +53,7 @@ fn contact(contact: &Contact) -> Value {
         "decision_id": contact.id.to_string(), "flow": contact.flow, "instance": contact.instance, "step": contact.step,
         "channel": contact.channel, "class": contact.class.name(), "template": contact.template, "offer": contact.offer,
         "handed_at": contact.handed_at, "send_by": contact.send_by, "expires_at": contact.expires_at, "status": contact.status(),
-        "observed": contact.observed, "slot": !contact.freed, "sent_at": contact.sent_at, "opened_at": contact.opened_at,
+        "observed": contact.observed, "slot": contact.holds_slot(), "sent_at": contact.sent_at, "opened_at": contact.opened_at,
         "clicked_at": contact.clicked_at, "failed_at": contact.failed_at,
     })
 }

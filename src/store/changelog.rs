@@ -65,7 +65,11 @@ fn timed(key: StateKey) -> Option<ProfileKey> {
         StateKey::Section {
             profile, section, ..
         } => (section == SectionId::Running as u8).then_some(profile),
-        StateKey::FlowText { .. } | StateKey::Clock | StateKey::Alias | StateKey::Erasure => None,
+        StateKey::FlowText { .. }
+        | StateKey::Clock
+        | StateKey::Alias
+        | StateKey::Erasure
+        | StateKey::Ledger => None,
     }
 }
 
@@ -172,7 +176,11 @@ pub fn verify(
 fn section_of(key: &StateKey) -> Option<SectionId> {
     match key {
         StateKey::Section { section, .. } => SectionId::from_byte(*section),
-        StateKey::FlowText { .. } | StateKey::Clock | StateKey::Alias | StateKey::Erasure => None,
+        StateKey::FlowText { .. }
+        | StateKey::Clock
+        | StateKey::Alias
+        | StateKey::Erasure
+        | StateKey::Ledger => None,
     }
 }
 

@@ -11,6 +11,7 @@
 //!         kind 2  task clock      –                                              i64 ms
 //!         kind 3  reserved: alias of an anonymous visitor
 //!         kind 4  reserved: erasure marker
+//!         kind 5  ledger          –                                              the engine's own
 //! index, in the store only: one entry per profile with a timer, its earliest
 //!   due u64 (i64 with the sign bit flipped) │ profile key                 value: empty
 //! meta, in the store only
@@ -34,6 +35,7 @@ const FLOW_TEXT: u8 = 1;
 const CLOCK: u8 = 2;
 const ALIAS: u8 = 3;
 const ERASURE: u8 = 4;
+const LEDGER: u8 = 5;
 const IDENTITY: u8 = 1;
 const CHANGELOG: u8 = 2;
 const WRITTEN_AT: u8 = 3;
@@ -101,6 +103,8 @@ pub enum StateKey {
     Alias,
     /// Reserved: that a customer was erased.
     Erasure,
+    /// What the task's channels went through.
+    Ledger,
 }
 
 /// The bytes that every section key of a profile begins with, and no other key does.
@@ -158,6 +162,12 @@ pub const fn flow_text_prefix() -> [u8; 3] {
     [TASK, FORMAT, FLOW_TEXT]
 }
 
+/// The key of what the task's channels went through.
+#[must_use]
+pub fn ledger_key() -> Vec<u8> {
+    vec![TASK, FORMAT, LEDGER]
+}
+
 /// The key of the task clock.
 #[must_use]
 pub fn clock_key() -> Vec<u8> {
@@ -182,6 +192,7 @@ pub fn decode_state_key(key: &[u8]) -> Result<StateKey, LayoutError> {
             version: hash.iter().map(|byte| char::from(*byte)).collect(),
         }),
         [TASK, FORMAT, CLOCK] => Ok(StateKey::Clock),
+        [TASK, FORMAT, LEDGER] => Ok(StateKey::Ledger),
         [TASK, FORMAT, ALIAS, ..] => Ok(StateKey::Alias),
         [TASK, FORMAT, ERASURE, ..] => Ok(StateKey::Erasure),
         _ => match prefix_len(key).and_then(|len| key.split_at_checked(len)) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::versions::Versions;
 use crate::bus::Record;
 use crate::decision::Verdict;
-use crate::engine::{self, Input, Plan, StepCounts};
+use crate::engine::{self, Input, Ledger, Plan, StepCounts};
 use crate::event::avro::Schemas;
 use crate::event::mapping::{Beside, Encoding, Left, Read, Reading};
 use crate::event::{
@@ -119,6 +119,9 @@ pub struct Fold {
     versions: Versions,
     store: Box<dyn Store>,
     staging: Staging,
+    /// What the channels went through over all profiles of this task, now and as of the last commit.
+    ledger: Ledger,
+    stored_ledger: Ledger,
     clock: Timestamp,
     stored_clock: Timestamp,
     rendered_clock: Timestamp,
@@ -146,6 +149,8 @@ impl Fold {
             shared,
             store,
             staging: Staging::new(task, cache),
+            ledger: Ledger::new(task),
+            stored_ledger: Ledger::new(task),
             clock: Timestamp::ZERO,
             stored_clock: Timestamp::ZERO,
             rendered_clock: Timestamp::ZERO,
@@ -160,6 +165,7 @@ impl Fold {
     /// Task records: the clock, and the text of every flow version that an instance here may have entered with.
     fn read_records(&mut self) -> Result<(), StoreError> {
         self.read_clock()?;
+        self.read_ledger()?;
         let Plan { flows, policy } = &mut self.plan;
         self.versions = Versions::read(self.task, &*self.store, policy, flows)?;
         Ok(())
@@ -183,6 +189,21 @@ impl Fold {
     /// When the store cannot be read.
     pub fn has_state(&self) -> Result<bool, StoreError> {
         Ok(self.store.get(&layout::clock_key())?.is_some())
+    }
+
+    fn read_ledger(&mut self) -> Result<(), StoreError> {
+        let ledger = match self.store.get(&layout::ledger_key())? {
+            Some(stored) => {
+                Ledger::decode(self.task, &stored).ok_or_else(|| StoreError::Corrupt {
+                    task: self.task,
+                    what: "the ledger of the channels is none of ours".to_owned(),
+                })?
+            }
+            None => Ledger::new(self.task),
+        };
+        self.stored_ledger = ledger.clone();
+        self.ledger = ledger;
+        Ok(())
     }
 
     fn read_clock(&mut self) -> Result<(), StoreError> {
@@ -328,7 +349,14 @@ impl Fold {
 
     fn step(&mut self, key: &ProfileKey, input: Input<'_>) -> Result<StepCounts, StoreError> {
         let profile = self.staging.profile(key, &*self.store)?;
-        let counts = engine::step(&self.plan, profile, input, self.clock, &mut self.verdicts);
+        let counts = engine::step(
+            &self.plan,
+            &mut self.ledger,
+            profile,
+            input,
+            self.clock,
+            &mut self.verdicts,
+        );
         if profile.take_blocks_changed() {
             self.blocks_changed.insert(key.clone(), self.clock);
         }
@@ -383,6 +411,10 @@ impl Fold {
 
     /// Everything that changed, once: the changelog records and the index changes of this batch, task clock included.
     pub fn render(&mut self) -> Rendered {
+        if self.ledger.take_changed() {
+            let value = self.ledger.encode();
+            self.staging.put_record(layout::ledger_key(), Some(value));
+        }
         let mut rendered = self.staging.render();
         let write = match self.shared.clock {
             ClockKind::Live => self.clock.since(self.stored_clock) >= LIVE_CLOCK_STRIDE,
@@ -403,6 +435,9 @@ impl Fold {
         for version in self.versions.committed() {
             self.plan.flows.forget(&version);
         }
+        if self.stored_ledger != self.ledger {
+            self.stored_ledger = self.ledger.clone();
+        }
         self.staging.committed();
     }
 
@@ -412,6 +447,7 @@ impl Fold {
         if self.shared.clock == ClockKind::Records {
             self.clock = self.stored_clock;
         }
+        self.ledger = self.stored_ledger.clone();
         self.staging.discard();
         self.decided.clear();
         self.verdicts.clear();

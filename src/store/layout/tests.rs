@@ -53,6 +53,7 @@ fn the_bytes_are_these_and_a_change_is_a_migration() {
             "020000000000000102c3a9",
         ),
         ("clock", clock_key(), "540102"),
+        ("ledger", ledger_key(), "540105"),
         (
             "clock's value",
             clock_value(Timestamp::from_millis(-1)),
@@ -92,6 +93,7 @@ fn the_bytes_are_these_and_a_change_is_a_migration() {
         Ok(Timestamp::from_millis(-7))
     );
     assert_eq!(decode_state_key(&clock_key()), Ok(StateKey::Clock));
+    assert_eq!(decode_state_key(&ledger_key()), Ok(StateKey::Ledger));
 }
 
 #[test]
