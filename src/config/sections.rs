@@ -66,7 +66,7 @@ section! {
         /// Changing it starts a new application: no offsets, no state, everything decided anew.
         id: String,
         /// Names this process among those of the application: stable over restarts (a StatefulSet's pod name), never shared by two
-        /// that run. Default `0`, right for a single one. Two with the same name fence each other, and one ends with code 70.
+        /// that run. Default `0`, right for a single one. Two with the same name fence each other, and one ends with code 70 (with 74 when they share a state directory).
         instance: String = "0".to_owned(),
         /// Worker threads, each a member of the consumer group. Default: one per core, at most one per partition. More only add group members.
         workers: Option<usize>,
@@ -358,7 +358,7 @@ choice! {
 section! {
     /// What happens to records that cannot be understood.
     pub struct DeadLetters {
-        /// Stop the task when more than this share of its last `window` records were dead letters: a bad deploy upstream must not drain
+        /// Stop the task when more than this share of a stretch of `window` records are dead letters: a bad deploy upstream must not drain
         /// a topic into the dead letters. Default 50%; 100% never stops.
         max_ratio: Percent = Percent(5_000),
         /// Records that the ratio is taken over. Default 1,000. Smaller windows stop on a short burst.
