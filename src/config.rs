@@ -70,6 +70,12 @@ pub fn schema() -> serde_json::Value {
 }
 
 impl Config {
+    /// Where this instance keeps the state of its tasks: two instances on one machine may share `app.state_dir`.
+    #[must_use]
+    pub fn state_root(&self) -> PathBuf {
+        self.app.state_dir.join(&self.app.instance)
+    }
+
     /// Reads the file at `path` and lays `overrides` over it. Relative paths inside are taken from the file's directory.
     ///
     /// # Errors

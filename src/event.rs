@@ -235,6 +235,8 @@ pub struct Event {
     pub schema_version: u32,
     /// Bypasses control and caps, counted nowhere.
     pub test: bool,
+    /// Some amount was in a currency without a rate: it is read as none, counts in no money condition, and in a metric.
+    pub unconverted: bool,
     /// The type's own fields.
     pub body: Body,
 }

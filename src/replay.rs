@@ -65,6 +65,8 @@ pub enum ReplayError {
 pub struct Counts {
     /// Folded into a profile, by type; duplicates not among them.
     pub folded: BTreeMap<EventType, u64>,
+    /// Of the folded ones, those with money in a currency without a rate.
+    pub unconverted: u64,
     /// Seen before within the dedup window.
     pub duplicates: u64,
     /// Nobody's, by type.
@@ -118,6 +120,7 @@ impl Outcome {
             *self.counts.unread.entry(stream).or_default() += count;
         }
         self.counts.duplicates += counts.duplicates;
+        self.counts.unconverted += counts.unconverted;
         self.counts.ordered = self.counts.ordered.plus(counts.ordered);
         self.counts.refunded = self.counts.refunded.plus(counts.refunded);
         for (row, count) in part.table {
@@ -349,7 +352,8 @@ impl Partition {
         let folded = self.fold.record(record)?;
         let counts = &mut self.outcome.counts;
         match folded {
-            Folded::Profile(kind) => {
+            Folded::Profile { kind, unconverted } => {
+                counts.unconverted += u64::from(unconverted);
                 *counts.folded.entry(kind).or_default() += 1;
                 match paid {
                     Some(Paid::Order(total)) => counts.ordered = counts.ordered.plus(total),

@@ -85,7 +85,7 @@ pub struct Task {
 }
 
 /// An end of an input that was asked for longer ago says nothing any more (CK-1).
-pub const FRESH: Duration = Duration::from_millis(1_500);
+pub const FRESH: Duration = Duration::from_secs(1);
 
 /// How one input stands against its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -336,7 +336,12 @@ impl Worker {
         task.processed(input, next);
         self.tally.record(input, partition);
         match folded {
-            Folded::Profile(kind) => self.tally.event(kind, Outcome::Folded),
+            Folded::Profile { kind, unconverted } => {
+                self.tally.event(kind, Outcome::Folded);
+                if unconverted {
+                    self.tally.unconverted(input);
+                }
+            }
             Folded::Duplicate(kind) => self.tally.event(kind, Outcome::Duplicate),
             Folded::Unattributed(kind) => self.tally.event(kind, Outcome::Unattributed),
             Folded::Left(left) => self.tally.left(input, left),

@@ -164,7 +164,7 @@ impl Parts {
             },
             stores: RocksStores {
                 shared: Arc::new(RocksShared::new(memory.store, threads)?),
-                state_dir: config.app.state_dir.clone(),
+                state_dir: config.state_root(),
                 application: config.app.id.clone(),
                 cluster,
                 partitions: config.topics.partitions,
@@ -283,7 +283,7 @@ fn poison(config: &Config) -> PoisonLimit {
     }
 }
 
-/// The stores of this process: RocksDB directories under `app.state_dir`.
+/// The stores of this process: RocksDB directories under this instance's part of `app.state_dir`.
 #[derive(Clone)]
 struct RocksStores {
     shared: Arc<RocksShared>,

@@ -52,6 +52,10 @@ fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(target: "librdkafka", facility, "{message}");
         }
+        // A coordinator that is still starting is asked again ten times a second: a broker's first minute would fill the log.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if message.ends_with("retrying") => {
+            tracing::debug!(target: "librdkafka", facility, "{message}");
+        }
         // What librdkafka calls an error (a connection refused) it repairs itself.
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
             tracing::warn!(target: "librdkafka", facility, "{message}");
@@ -250,6 +254,7 @@ impl KafkaBus {
 
 impl Bus for KafkaBus {
     fn poll(&mut self, wait: Duration) -> Result<Polled, Failure> {
+        self.watcher.check_counts()?;
         self.member.poll(wait)
     }
 

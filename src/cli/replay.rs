@@ -187,6 +187,9 @@ fn counts(counts: &Counts, money: &dyn Fn(Money) -> String) -> String {
         line(&format!("folded {}", kind.name()), *count, &sum);
     }
     line("folded", counts.folded.values().sum(), "");
+    if counts.unconverted > 0 {
+        line("folded, money without a rate", counts.unconverted, "");
+    }
     line("duplicates", counts.duplicates, "");
     for (kind, count) in &counts.unattributed {
         line(&format!("unattributed {}", kind.name()), *count, "");

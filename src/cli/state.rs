@@ -1,5 +1,6 @@
 //! `state`: looks into the state directories of this machine while no instance runs on them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -15,7 +16,7 @@ use crate::partitioner;
 use crate::plan;
 use crate::profile::{Profile, SectionId};
 use crate::store::changelog;
-use crate::store::layout::StoreIdentity;
+use crate::store::layout::{self, StateKey, StoreIdentity};
 use crate::store::rocks::{RocksShared, RocksStore};
 use crate::store::{Store as _, StoreError};
 use crate::value::ProfileKey;
@@ -31,7 +32,16 @@ pub(super) enum StateCommand {
     /// Compare every store on this machine with its changelog, key by key
     Verify(Settings),
     /// Print every key and value as JSON lines in hexadecimal, by partition and key
-    Dump(Settings),
+    Dump(Dump),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Dump {
+    #[command(flatten)]
+    settings: Settings,
+    /// Print every profile, readable, instead of keys and values: what `replay --profiles` prints
+    #[arg(long)]
+    profiles: bool,
 }
 
 #[derive(Debug, Args)]
@@ -66,21 +76,28 @@ impl StateCommand {
                 print_profile(&config, key, output)
             }
             Self::Verify(settings) => verify(&settings.load(environment)?, output),
-            Self::Dump(settings) => dump(&settings.load(environment)?, output),
+            Self::Dump(wanted) => {
+                let config = wanted.settings.load(environment)?;
+                if wanted.profiles {
+                    dump_profiles(&config, output)
+                } else {
+                    dump(&config, output)
+                }
+            }
         }
     }
 }
 
-/// The partitions that have a directory on this machine.
+/// The partitions that have a directory of this instance on this machine.
 fn partitions(config: &Config) -> Vec<i32> {
-    let directory = config.app.state_dir.join(&config.app.id);
+    let directory = config.state_root().join(&config.app.id);
     (0..config.topics.partitions)
         .filter(|partition| directory.join(partition.to_string()).is_dir())
         .collect()
 }
 
 fn no_state(config: &Config) -> Stop {
-    let directory = config.app.state_dir.join(&config.app.id);
+    let directory = config.state_root().join(&config.app.id);
     Stop::new(
         Exit::Failure,
         format!("there is no state in {}", directory.display()),
@@ -104,7 +121,7 @@ impl<'a> Opener<'a> {
     }
 
     fn open(&self, partition: i32, cluster: Option<&str>) -> Result<RocksStore, Stop> {
-        let (shared, directory) = (&self.shared, &self.config.app.state_dir);
+        let (shared, directory) = (&self.shared, &self.config.state_root());
         let application = &self.config.app.id;
         let inputs = self.inputs.clone();
         let opened = match cluster {
@@ -138,6 +155,18 @@ fn print_profile(config: &Config, key: ProfileKey, output: Output<'_>) -> Result
         return Err(Stop::new(Exit::Failure, text));
     }
     let store = Opener::new(config)?.open(partition, None)?;
+    let Some(profile) = profile(&store, key)? else {
+        return Err(Stop::new(
+            Exit::Failure,
+            "nothing is known of this customer",
+        ));
+    };
+    writeln!(output, "{:#}", profile.view())?;
+    Ok(())
+}
+
+/// One profile of a store; `None` when nothing is stored of it.
+fn profile(store: &RocksStore, key: ProfileKey) -> Result<Option<Profile>, Stop> {
     let mut profile = Profile::new(key.clone());
     let (mut sections, mut unreadable) = (0, None);
     store.sections(&key, &mut |section, chunk, value| {
@@ -151,13 +180,25 @@ fn print_profile(config: &Config, key: ProfileKey, output: Output<'_>) -> Result
     if let Some(error) = unreadable {
         return Err(Stop::of(Exit::Failure, &error));
     }
-    if sections == 0 {
-        return Err(Stop::new(
-            Exit::Failure,
-            "nothing is known of this customer",
-        ));
+    Ok((sections > 0).then_some(profile))
+}
+
+fn dump_profiles(config: &Config, output: Output<'_>) -> Result<(), Stop> {
+    let opener = Opener::new(config)?;
+    for partition in partitions(config) {
+        let store = opener.open(partition, None)?;
+        let mut keys = BTreeSet::new();
+        store.scan(&mut |key, _| {
+            if let Ok(StateKey::Section { profile, .. }) = layout::decode_state_key(key) {
+                keys.insert(profile);
+            }
+        })?;
+        for key in keys {
+            if let Some(profile) = profile(&store, key)? {
+                writeln!(output, "{}", profile.view())?;
+            }
+        }
     }
-    writeln!(output, "{:#}", profile.view())?;
     Ok(())
 }
 

@@ -66,11 +66,11 @@ section! {
         /// Changing it starts a new application: no offsets, no state, everything decided anew.
         id: String,
         /// Names this process among those of the application: stable over restarts (a StatefulSet's pod name), never shared by two
-        /// that run. Default `0`, right for a single one. Two with the same name fence each other, and one ends with code 70 (with 74 when they share a state directory).
+        /// that run. Default `0`, right for a single one. Two with the same name fence each other, and one ends with code 70 (with 74 when they share a state directory too).
         instance: String = "0".to_owned(),
         /// Worker threads, each a member of the consumer group. Default: one per core, at most one per partition. More only add group members.
         workers: Option<usize>,
-        /// Where tasks keep their state. Default `/var/lib/tidegate`. Of one instance alone: two on one host need two. A cache of the changelog: if lost, it is rebuilt, which takes time.
+        /// Where tasks keep their state, each instance in a directory of its name. Default `/var/lib/tidegate`. A cache of the changelog: if lost, it is rebuilt, which takes time.
         state_dir: PathBuf = "/var/lib/tidegate".into(),
         /// Which clock timers run by. Default `live`; `records` is for replays and backfill runs over an old log.
         clock: Clock = Clock::Live,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::decode::DecodeContext;
 use super::fields::{Fields, MAX_COUNT};
 use super::refusal::{DecodeError, Refusal};
-use super::wire::{Field, Key, Place, Wire};
+use super::wire::{Field, Key, Place, Scalar, Wire};
 use super::{
     Body, Bounce, Browse, CartLine, CartSnapshot, Checkout, Event, EventType, Feedback, Merge,
     OptOut, Order, OrderStatus, Product, Receipt, Refund, SalesChannel, Score, SendRequest, Ticket,
@@ -60,6 +60,7 @@ fn checked(
         None => nameless(bytes, record),
     };
     let body = body(kind, &id, wire, top)?;
+    let unconverted = unconverted(wire, top)?;
     Ok(Event {
         kind,
         event_time,
@@ -70,9 +71,32 @@ fn checked(
         source: top.owned(Field::Source)?.unwrap_or_default(),
         schema_version: top.count(Field::SchemaVersion, MAX_COUNT)?.unwrap_or(1),
         test: top.flag(Field::Test)?.unwrap_or(false),
+        unconverted,
         id,
         body,
     })
+}
+
+/// Is there an amount in a currency without a rate? It was read as none.
+fn unconverted(wire: &Wire<'_>, top: Fields<'_, '_>) -> Result<bool, DecodeError> {
+    let shared = top.text(Field::Currency)?;
+    let lost = |fields: Fields<'_, '_>, currency: Option<&str>| {
+        !top.rules.currencies.converts(currency)
+            && [Field::Price, Field::Total, Field::Discount]
+                .iter()
+                .any(|field| !matches!(fields.get(*field), Scalar::Null))
+    };
+    if lost(top, shared.as_deref()) {
+        return Ok(true);
+    }
+    for (index, line) in wire.products.iter().flatten().enumerate() {
+        let line = top.of_line(line, index);
+        let own = line.text(Field::Currency)?;
+        if lost(line, own.as_deref().or(shared.as_deref())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// EO-3: an event without id is named by its record's bytes and time.

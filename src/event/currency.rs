@@ -75,6 +75,14 @@ impl Currencies {
         self.digits
     }
 
+    /// Can amounts of `currency` (`None`: the shop's) be read into the shop's currency?
+    pub(crate) fn converts(&self, currency: Option<&str>) -> bool {
+        currency.is_none_or(|code| {
+            code.eq_ignore_ascii_case(&self.shop)
+                || self.rates.contains_key(&code.to_ascii_uppercase())
+        })
+    }
+
     /// Reads `decimal`, an amount of `currency` (`None`: the shop's), into the shop's currency.
     /// `Ok(None)`: a sound amount, but no rate is known. `Err`: not an amount, or absurd.
     pub(crate) fn read(

@@ -198,6 +198,7 @@ fn every_event_type_decodes_nested_and_flat_and_in_segments_spelling() {
 fn an_order_is_read_in_the_shops_currency() {
     let (_, properties) = EXAMPLES[13];
     let event = decode(&record("ecommerce.order_placed", properties)).unwrap();
+    assert!(!event.unconverted);
     let Body::Order(order) = event.body else {
         panic!("an order")
     };
@@ -215,6 +216,7 @@ fn an_order_is_read_in_the_shops_currency() {
         r#"{"total":1,"currency":"CHF"}"#,
     ))
     .unwrap();
+    assert!(nameless.unconverted);
     let Body::Order(order) = nameless.body else {
         panic!("an order")
     };

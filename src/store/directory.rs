@@ -1,4 +1,4 @@
-//! Where the store of a task lives on disk: `<state directory>/<application>/<partition>/`, one process at a time.
+//! Where the store of a task lives on disk: `<state directory>/<instance>/<application>/<partition>/`, one process at a time.
 //!
 //! ```text
 //! <partition>/LOCK       held while a process uses the directory; the system lets go of it when the process dies

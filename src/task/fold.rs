@@ -97,7 +97,12 @@ pub enum Decided {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Folded {
     /// Into its profile.
-    Profile(EventType),
+    Profile {
+        /// Which type.
+        kind: EventType,
+        /// Money in a currency without a rate was left out of it.
+        unconverted: bool,
+    },
     /// Its profile had seen it before, within the dedup window.
     Duplicate(EventType),
     /// Nobody's event: counted, no error.
@@ -300,7 +305,10 @@ impl Fold {
         if counts.duplicates > 0 {
             return Ok(Folded::Duplicate(event.kind));
         }
-        Ok(Folded::Profile(event.kind))
+        Ok(Folded::Profile {
+            kind: event.kind,
+            unconverted: event.unconverted,
+        })
     }
 
     /// Fires every timer due at or before `until`, in due order, the clock moving along. `until` at the clock fires what is due now.

@@ -102,6 +102,8 @@ metrics! {
         "Input records that went to the dead letters, by the error's code.";
     records_left: Counter "records_left_total", "records", ["topic", "why"],
         "Input records that are no events of ours, as the configuration says: filtered, or ignored by a mapping.";
+    events_unconverted: Counter "events_unconverted_total", "events", ["topic"],
+        "Folded events with money in a currency that `shop.rates` does not hold: it counts in no condition and no sum.";
     records_produced: Counter "records_produced_total", "records", ["topic"],
         "Records committed to our own topics, changelog and decision log included.";
     verdicts: Counter "verdicts_total", "verdicts", ["kind", "flow", "channel", "reason"],

@@ -26,6 +26,7 @@ pub struct Tally {
     events: BTreeMap<(EventType, Outcome), u64>,
     dead: BTreeMap<(InputId, &'static str), u64>,
     left: BTreeMap<(InputId, Left), u64>,
+    unconverted: BTreeMap<InputId, u64>,
     produced: BTreeMap<Arc<str>, u64>,
     verdicts: BTreeMap<VerdictLabels, u64>,
     outputs: Vec<Timestamp>,
@@ -47,6 +48,11 @@ impl Tally {
     /// One input record is no event of ours, as the configuration says.
     pub fn left(&mut self, input: InputId, left: Left) {
         *self.left.entry((input, left)).or_default() += 1;
+    }
+
+    /// One folded event had money in a currency without a rate.
+    pub fn unconverted(&mut self, input: InputId) {
+        *self.unconverted.entry(input).or_default() += 1;
     }
 
     /// One input record goes to the dead letters; `code` is of the decode error's closed set.
@@ -99,6 +105,7 @@ impl Tally {
         self.events.clear();
         self.dead.clear();
         self.left.clear();
+        self.unconverted.clear();
         self.produced.clear();
         self.verdicts.clear();
         self.outputs.clear();
@@ -482,6 +489,12 @@ impl WorkerTelemetry {
             families
                 .records_left
                 .with_label_values(&[topic(input), left.name()])
+                .inc_by(*count);
+        }
+        for (input, count) in &tally.unconverted {
+            families
+                .events_unconverted
+                .with_label_values(&[topic(input)])
                 .inc_by(*count);
         }
         for (topic, count) in &tally.produced {

@@ -47,8 +47,8 @@ def test_killed_and_started_again_it_decides_soon(shared_broker, workspace, caps
         shop_now.stop()
     with capsys.disabled():
         print(f"\n  first readable decision after kill -9 and start: median {statistics.median(found):.3f} s, worst {max(found):.3f} s")
-    # The figure belongs to a quiet machine; here it only must not be of another order.
-    assert statistics.median(found) <= 5.0, found
+    # 0.5 s on a quiet machine; twice that on one that builds something meanwhile.
+    assert statistics.median(found) <= 1.0, found
 
 
 def test_one_of_two_killed_for_good_is_replaced(shared_broker, workspace, capsys):
@@ -65,8 +65,8 @@ def test_one_of_two_killed_for_good_is_replaced(shared_broker, workspace, capsys
         shop_now.stop()
     with capsys.disabled():
         print(f"\n  one of two killed for good: all partitions decide again after {gap:.1f} s")
-    # Session time-out (6 s) and takeover, on a machine that may be busy with something else.
-    assert gap <= 20.0
+    # Session time-out (6 s) and takeover: 8 s on a quiet machine.
+    assert gap <= 10.0
 
 
 def test_an_orderly_restart_and_scaling_in_lose_nothing(shared_broker, workspace, capsys):
@@ -88,4 +88,5 @@ def test_an_orderly_restart_and_scaling_in_lose_nothing(shared_broker, workspace
         shop_now.stop()
     with capsys.disabled():
         print(f"\n  orderly restart {restart:.1f} s, scaling in {scale_in:.1f} s until all partitions decide again")
-    assert restart < 20.0 and scale_in < 20.0
+    # Nobody waits for a session to time out, as after a kill.
+    assert restart < 5.0 and scale_in < 5.0

@@ -2,8 +2,11 @@
 //!
 //! librdkafka knows only what its last fetch told it, so "no message" and "end of partition" are no proof of having caught up.
 //! A fresh request is one, and its age is counted from when it was sent.
+//!
+//! Now and then it also asks how many partitions each input has: one that grows sends customers to partitions that nobody reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,8 +20,10 @@ use super::{Quiet, learn_anew, settings::Settings};
 use crate::bus::{Failure, InputId, NextOffset, Remedy};
 use crate::clock::Clock;
 
-/// How often the ends are asked for.
-const EVERY: Duration = Duration::from_millis(400);
+/// How often the ends are asked for: two answers in a row may be late before one is too old ([`crate::task::FRESH`]).
+const EVERY: Duration = Duration::from_millis(300);
+/// Every so many rounds, about five seconds, the numbers of partitions are asked for too.
+const ROUNDS_PER_COUNT: u32 = 16;
 /// How long one question may wait for its answer.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -35,12 +40,16 @@ struct Watched {
     ends: BTreeMap<(InputId, i32), End>,
     at_once: bool,
     stop: bool,
+    /// An input with another number of partitions than at the start, in words.
+    resized: Option<String>,
 }
 
 #[derive(Default)]
 struct Shared {
     watched: Mutex<Watched>,
     changed: Condvar,
+    /// Whether `resized` says something: asked at every poll, so without the lock.
+    is_resized: AtomicBool,
 }
 
 impl Shared {
@@ -66,6 +75,7 @@ impl Watcher {
             topics: settings.inputs.clone(),
             clock,
             shared: shared.clone(),
+            counts: BTreeMap::new(),
         };
         thread::Builder::new()
             .name(format!("ends-{}", settings.worker))
@@ -87,6 +97,18 @@ impl Watcher {
         watched.wanted = wanted;
         watched.at_once = true;
         self.shared.changed.notify_one();
+    }
+
+    /// Refuses once an input has another number of partitions than at the start.
+    ///
+    /// # Errors
+    /// `Fatal`, with the numbers: what customers moved to would be read by nobody, and what they left behind is folded elsewhere.
+    pub(super) fn check_counts(&self) -> Result<(), Failure> {
+        if !self.shared.is_resized.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let told = self.shared.lock().resized.clone().unwrap_or_default();
+        Err(Failure::new("read the inputs", told, Remedy::Fatal))
     }
 
     /// The latest answer for one input partition.
@@ -111,11 +133,18 @@ struct Asker {
     topics: Vec<Arc<str>>,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
+    /// Partitions of each input when it was first asked.
+    counts: BTreeMap<Arc<str>, usize>,
 }
 
 impl Asker {
-    fn run(self) {
+    fn run(mut self) {
+        let mut round = 0_u32;
         while let Some(wanted) = self.next() {
+            if round.is_multiple_of(ROUNDS_PER_COUNT) {
+                self.count_partitions();
+            }
+            round = round.wrapping_add(1);
             // Nobody else serves this client's log and error events.
             while self.client.poll(Duration::ZERO).is_some() {}
             let asked = self.clock.elapsed();
@@ -151,6 +180,33 @@ impl Asker {
             .unwrap_or_else(PoisonError::into_inner);
         watched.at_once = false;
         (!watched.stop).then(|| watched.wanted.clone())
+    }
+
+    /// Looks how many partitions each input has now.
+    fn count_partitions(&mut self) {
+        for topic in &self.topics {
+            let metadata = match self.client.fetch_metadata(Some(topic), ANSWER) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    tracing::debug!(%topic, %error, "number of partitions");
+                    continue;
+                }
+            };
+            let found = metadata.topics().iter().find(|of| of.name() == &**topic);
+            let Some(now) = found.map(|of| of.partitions().len()).filter(|&now| now > 0) else {
+                continue;
+            };
+            let before = *self.counts.entry(Arc::clone(topic)).or_insert(now);
+            if now != before {
+                let told = format!(
+                    "{topic} has {now} partitions now, {before} when this started: the keys of an input that is read directly no longer \
+                     stand where their profiles are. Give it {before} partitions again under another name, or begin anew under another \
+                     `app.id` with `topics.partitions: {now}`"
+                );
+                self.shared.lock().resized = Some(told);
+                self.shared.is_resized.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     fn ask(&self, wanted: impl Iterator<Item = (InputId, i32)>) -> Result<Vec<Told>, ()> {

@@ -56,6 +56,7 @@ fn event(kind: EventType, body: Body) -> Event {
         source: "web".to_owned(),
         schema_version: 1,
         test: false,
+        unconverted: false,
         body,
     }
 }

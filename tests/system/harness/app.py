@@ -19,6 +19,10 @@ BIN = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target")) / "bin"
 PLAIN = Path(os.environ.get("TIDEGATE_BIN", BIN / "tidegate"))
 KILLABLE = Path(os.environ.get("TIDEGATE_FAILPOINTS_BIN", BIN / "tidegate-failpoints"))
 
+# A person's own settings must not reach the program under test.
+for _name in [name for name in os.environ if name.startswith("TIDEGATE__")]:
+    del os.environ[_name]
+
 # Everything that any process of this session printed, for the canary.
 LOGS = []
 # Every application of the test that runs.
@@ -172,8 +176,13 @@ class Application:
         self.processes.append(process)
         return process
 
+    @property
+    def state_dir(self):
+        """One for all instances: each has its own part."""
+        return self.directory / "state"
+
     def state_of(self, instance="a"):
-        return self.directory / f"state-{instance}"
+        return self.state_dir / instance
 
     def close(self):
         """End what still runs."""

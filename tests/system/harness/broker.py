@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from . import wait
@@ -57,6 +58,13 @@ class Broker:
 
     def resume(self):
         os.kill(self.pid, signal.SIGCONT)
+
+    def pause_for(self, seconds):
+        """SIGSTOP, and SIGCONT so long after."""
+        self.pause()
+        end = time.monotonic() + seconds
+        wait.until(f"{seconds} s are over", lambda: time.monotonic() >= end, seconds + 5)
+        self.resume()
 
     def resume_quietly(self):
         """For the end of a test that may have failed anywhere."""

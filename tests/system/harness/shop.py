@@ -48,7 +48,7 @@ def cart_flow(after, within, expires):
 REPORTS = ("accepted", "sent", "delivered", "opened", "clicked", "bounced", "failed", "expired", "cancelled", "unsubscribed")
 
 
-def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None):
+def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1):
     """What writes an application's configuration: a function of application and instance, giving one for `tidegate`.
 
     Without `flows` the shipped ones, without `policy` and `quiet_hours` the shipped defaults.
@@ -66,7 +66,7 @@ def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="
         if quiet_hours is not None:
             channel["quiet_hours"] = quiet_hours
         return {
-            "app": {"id": app.name, "instance": instance, "workers": 1, "state_dir": str(app.state_of(instance)), "clock": clock},
+            "app": {"id": app.name, "instance": instance, "workers": workers, "state_dir": str(app.state_dir), "clock": clock},
             "kafka": {"bootstrap": app.broker.address},
             "shop": {"currency": "EUR", "rates": {"USD": "0.92"}, "time_zone": "Europe/Berlin"},
             "identity": {"address_key": "a secret of the system suite"},
@@ -269,7 +269,11 @@ class Live:
         found = (json.loads(r.value) for r in list(live.records) if r.topic in self.channels)
         return [v for v in found if v["kind"] == "trigger"]
 
-    def each_order_answered(self, live, customers=None):
+    def decided(self):
+        """How many verdicts the decision log holds."""
+        return len(reader.read(self.broker.address, [self.log]))
+
+    def each_order_answered(self, live, seconds=30):
         """Every order became its two suppressions on every channel: of what was bought, and of marketing for a while; none twice."""
         self.feeder.flush()
 
@@ -278,7 +282,7 @@ class Live:
             return Counter((v["cause"]["event_id"], v["channel"], v["reason"]) for v in found if v["kind"] == "suppress")
 
         wanted = Counter((event, channel, reason) for event in self.fed for channel in CHANNELS for reason in ("purchased_relevant", "purchase_cooloff"))
-        wait.until("every order is answered on every channel", lambda: sum(answers().values()) >= sum(wanted.values()), 30)
+        wait.until("every order is answered on every channel", lambda: sum(answers().values()) >= sum(wanted.values()), seconds)
         found = answers()
         assert found == wanted, f"missing {list((wanted - found).items())[:5]}, too many {list((found - wanted).items())[:5]}"
 

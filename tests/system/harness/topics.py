@@ -5,6 +5,8 @@ import functools
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, AlterConfigOpType, ConfigEntry
 
+from . import wait
+
 STREAMS = ("clickstream", "purchases", "deliveries", "customers")
 
 
@@ -26,6 +28,16 @@ def create(address, names, partitions, config=None):
             future.result(timeout=30)
         except KafkaException as error:
             raise AssertionError(f"create topic {name}: {error}") from error
+
+
+def delete(address, names):
+    """Delete topics and wait until the broker says that they are gone."""
+    for name, future in admin(address).delete_topics(list(names), operation_timeout=20).items():
+        try:
+            future.result(timeout=30)
+        except KafkaException as error:
+            raise AssertionError(f"delete topic {name}: {error}") from error
+    wait.until(f"{names} are gone", lambda: not set(names) & set(admin(address).list_topics(timeout=10).topics), 20)
 
 
 def partitions(address, topic):
