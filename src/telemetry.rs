@@ -16,13 +16,15 @@ mod labels;
 pub mod logs;
 pub mod status;
 pub mod table;
+mod tally;
 mod worker;
 
 pub use labels::{Outcome, Remade};
 pub use logs::{LogError, LogFormat};
 pub use status::{NotReady, Read, Status, Stuck, TaskState, TaskStatus, WorkerStatus};
 pub use table::{BUCKETS, Kind, METRICS, Metric};
-pub use worker::{Committed, Tally, TaskReport, WorkerTelemetry};
+pub use tally::Tally;
+pub use worker::{Committed, TaskReport, WorkerTelemetry};
 
 use table::Families;
 use worker::WorkerCell;

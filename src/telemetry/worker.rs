@@ -1,118 +1,16 @@
-//! The side of one worker thread: counts a batch without locks, publishes it once, keeps its status.
+//! The side of one worker thread: what it publishes, and its status.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter};
 
-use super::labels::{Outcome, Remade};
+use super::labels::Remade;
 use super::status::{Read, TaskState, TaskStatus, WorkerStatus};
-use super::{Telemetry, lock};
+use super::{Tally, Telemetry, lock};
 use crate::bus::InputId;
-use crate::decision::{Verdict, VerdictKind};
-use crate::event::EventType;
-use crate::event::mapping::Left;
 use crate::value::Timestamp;
-
-/// Names of one series of verdicts.
-type VerdictLabels = (VerdictKind, Arc<str>, Arc<str>, Arc<str>);
-
-/// What one batch did, in plain memory. Cleared by [`WorkerTelemetry::committed`]; after an abort clear it, the records come again.
-#[derive(Debug, Default)]
-pub struct Tally {
-    consumed: BTreeMap<(InputId, i32), u64>,
-    events: BTreeMap<(EventType, Outcome), u64>,
-    dead: BTreeMap<(InputId, &'static str), u64>,
-    left: BTreeMap<(InputId, Left), u64>,
-    unconverted: BTreeMap<InputId, u64>,
-    produced: BTreeMap<Arc<str>, u64>,
-    verdicts: BTreeMap<VerdictLabels, u64>,
-    outputs: Vec<Timestamp>,
-    hits: u64,
-    misses: u64,
-}
-
-impl Tally {
-    /// One input record was read.
-    pub fn record(&mut self, input: InputId, partition: i32) {
-        *self.consumed.entry((input, partition)).or_default() += 1;
-    }
-
-    /// One event was decoded and dealt with.
-    pub fn event(&mut self, kind: EventType, outcome: Outcome) {
-        *self.events.entry((kind, outcome)).or_default() += 1;
-    }
-
-    /// One input record is no event of ours, as the configuration says.
-    pub fn left(&mut self, input: InputId, left: Left) {
-        *self.left.entry((input, left)).or_default() += 1;
-    }
-
-    /// One folded event had money in a currency without a rate.
-    pub fn unconverted(&mut self, input: InputId) {
-        *self.unconverted.entry(input).or_default() += 1;
-    }
-
-    /// One input record goes to the dead letters; `code` is of the decode error's closed set.
-    pub fn dead_letter(&mut self, input: InputId, code: &'static str) {
-        *self.dead.entry((input, code)).or_default() += 1;
-    }
-
-    /// One record goes to `topic`.
-    pub fn produced(&mut self, topic: &Arc<str>) {
-        match self.produced.get_mut(topic) {
-            Some(count) => *count += 1,
-            None => {
-                self.produced.insert(Arc::clone(topic), 1);
-            }
-        }
-    }
-
-    /// One verdict was reached; a test customer's is counted nowhere.
-    pub fn verdict(&mut self, verdict: &Verdict) {
-        if verdict.test {
-            return;
-        }
-        let none = || Arc::from("");
-        let flow = verdict
-            .place
-            .as_ref()
-            .map_or_else(none, |place| Arc::clone(&place.flow));
-        let channel = verdict.channel.clone().unwrap_or_else(none);
-        let reason = Arc::from(verdict.why.name());
-        *self
-            .verdicts
-            .entry((verdict.kind, flow, channel, reason))
-            .or_default() += 1;
-    }
-
-    /// The record with this timestamp led to at least one verdict: its way to the commit is measured.
-    pub fn output(&mut self, record: Timestamp) {
-        self.outputs.push(record);
-    }
-
-    /// Profiles were looked up in the cache of decoded profiles.
-    pub const fn cache(&mut self, hits: u64, misses: u64) {
-        self.hits += hits;
-        self.misses += misses;
-    }
-
-    /// Forgets everything; the memory stays for the next batch.
-    pub fn clear(&mut self) {
-        self.consumed.clear();
-        self.events.clear();
-        self.dead.clear();
-        self.left.clear();
-        self.unconverted.clear();
-        self.produced.clear();
-        self.verdicts.clear();
-        self.outputs.clear();
-        self.hits = 0;
-        self.misses = 0;
-    }
-}
 
 /// A transaction that the broker confirmed.
 #[derive(Clone, Copy, Debug)]
@@ -380,7 +278,7 @@ impl WorkerTelemetry {
         self.transaction
             .observe(committed.transaction.as_secs_f64());
         self.commit.observe(committed.commit.as_secs_f64());
-        self.publish(tally);
+        tally.publish(&self.telemetry.families, &self.inputs);
         let latency = self.event_to_output.local();
         for record in tally.outputs.drain(..) {
             let millis = unsigned(committed.at.since(record).millis());
@@ -463,60 +361,6 @@ impl WorkerTelemetry {
             .set(float(status.tasks.len() as u64));
     }
 
-    /// Everything of a batch but its latencies.
-    fn publish(&self, tally: &Tally) {
-        let families = &self.telemetry.families;
-        let topic = |input: &InputId| self.inputs.get(usize::from(input.0)).map_or("", |t| t);
-        for ((input, partition), count) in &tally.consumed {
-            families
-                .records_consumed
-                .with_label_values(&[topic(input), partition.to_string().as_str()])
-                .inc_by(*count);
-        }
-        for ((kind, outcome), count) in &tally.events {
-            families
-                .events
-                .with_label_values(&[kind.stream().name(), kind.name(), outcome.name()])
-                .inc_by(*count);
-        }
-        for ((input, code), count) in &tally.dead {
-            families
-                .records_dead_lettered
-                .with_label_values(&[topic(input), code])
-                .inc_by(*count);
-        }
-        for ((input, left), count) in &tally.left {
-            families
-                .records_left
-                .with_label_values(&[topic(input), left.name()])
-                .inc_by(*count);
-        }
-        for (input, count) in &tally.unconverted {
-            families
-                .events_unconverted
-                .with_label_values(&[topic(input)])
-                .inc_by(*count);
-        }
-        for (topic, count) in &tally.produced {
-            families
-                .records_produced
-                .with_label_values(&[topic])
-                .inc_by(*count);
-        }
-        for ((kind, flow, channel, reason), count) in &tally.verdicts {
-            families
-                .verdicts
-                .with_label_values(&[kind.name(), flow, channel, reason])
-                .inc_by(*count);
-        }
-        for (result, count) in [("hit", tally.hits), ("miss", tally.misses)] {
-            families
-                .cache_lookups
-                .with_label_values(&[result])
-                .inc_by(count);
-        }
-    }
-
     /// Removes the series of a partition, unless another worker of this process owns it by now.
     fn end_series(&self, partition: i32) {
         let mut owners = lock(&self.telemetry.owners);
@@ -579,7 +423,9 @@ fn unsigned(millis: i64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::Outcome;
     use super::*;
+    use crate::event::EventType;
 
     fn telemetry() -> (Arc<Telemetry>, WorkerTelemetry) {
         let telemetry = Telemetry::new("shop", "one");
