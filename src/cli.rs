@@ -17,9 +17,12 @@ use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
+mod explain;
 #[cfg(feature = "kafka")]
 mod feed;
 mod map;
+mod paint;
+mod progress;
 mod replay;
 mod schema;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
@@ -66,6 +69,8 @@ enum Command {
     Map(map::Map),
     /// Run a recorded log of events through the configured flows, without Kafka
     Replay(replay::Replay),
+    /// Why a customer did, or did not, get something: a sentence per decision, from the decision log
+    Explain(explain::Explain),
     /// Play a simulated shop on an embedded broker and watch it being decided: needs no Kafka and no configuration
     #[cfg(feature = "kafka")]
     Demo(crate::demo::Args),
@@ -176,6 +181,7 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         Command::Test(test) => test.run(environment, output),
         Command::Map(map) => map.run(environment, output),
         Command::Replay(replay) => replay.run(environment, output),
+        Command::Explain(explain) => explain.run(environment, output),
         #[cfg(feature = "kafka")]
         Command::Feed(feed) => feed.run(environment, output),
         #[cfg(feature = "kafka")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
-use crate::event::Origin;
+use crate::event::{EventType, Origin};
 use crate::flow::Class;
 use crate::value::{ProfileKey, Timestamp};
 
@@ -17,7 +17,7 @@ use crate::value::{ProfileKey, Timestamp};
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// 128 bits that name a decision, written as 32 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct DecisionId(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]);
 
@@ -215,6 +215,8 @@ pub struct Cause {
     pub origin: Origin,
     /// The causing event's id.
     pub event_id: String,
+    /// Its type, where the event itself decided and no timer.
+    pub kind: Option<EventType>,
 }
 
 /// Which flow instance and step a verdict is about.
@@ -241,6 +243,33 @@ pub struct Check {
     pub passed: bool,
     /// The numbers it saw ("1 of 1 in 16h"); never an address or trait.
     pub detail: String,
+    /// Of one that failed: what stood in the way.
+    pub seen: Option<Box<Seen>>,
+}
+
+/// What stood in a contact's way, as far as the check knows it: what a sentence about it needs. No address, no trait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// What the check looks at: the scope of a cap, an exclusive group, the name of a trait.
+    pub scope: Option<String>,
+    /// Of which flow.
+    pub flow: Option<String>,
+    /// On which channel.
+    pub channel: Option<String>,
+    /// Which earlier decision.
+    pub decision: Option<DecisionId>,
+    /// Which order.
+    pub order_id: Option<String>,
+    /// Since when, or when it happened.
+    pub at: Option<Timestamp>,
+    /// Until when.
+    pub until: Option<Timestamp>,
+    /// How many there are.
+    pub count: Option<u32>,
+    /// How many there may be.
+    pub limit: Option<u32>,
+    /// Within how much time: a length, or calendar days.
+    pub window: Option<String>,
 }
 
 /// The order that an outcome is, so that lift can be computed from the log alone.

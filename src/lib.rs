@@ -71,12 +71,14 @@ pub mod worker;
 pub mod planted;
 
 pub mod config;
+pub mod explain;
 #[cfg(feature = "kafka")]
 pub mod feed;
 pub mod plan;
 pub mod recording;
 pub mod replay;
 pub mod trial;
+mod words;
 
 pub mod http;
 pub mod telemetry;

@@ -3,9 +3,11 @@
 //! [`Lines`] hands out lines; [`Placing`] tells where a line belongs: which input, partition, key and time. Both commands place every
 //! line in the same way, so a log that is fed to a broker and read by `run` is the log that `replay` saw.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
@@ -34,6 +36,7 @@ pub struct RecordingError {
 pub struct Lines {
     files: std::vec::IntoIter<PathBuf>,
     current: Option<(String, Box<dyn BufRead>)>,
+    read: Rc<Cell<u64>>,
 }
 
 impl Lines {
@@ -43,7 +46,14 @@ impl Lines {
         Self {
             files: files.into_iter(),
             current: None,
+            read: Rc::default(),
         }
+    }
+
+    /// How many bytes of the files were read so far, as they lie on the disk.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.read.get()
     }
 
     /// Reads the next line that is not blank into `line`, without its line feed; false after the last one.
@@ -56,7 +66,7 @@ impl Lines {
                 let Some(path) = self.files.next() else {
                     return Ok(false);
                 };
-                self.current = Some(open(&path)?);
+                self.current = Some(open(&path, &self.read)?);
                 continue;
             };
             let failed = |source| RecordingError {
@@ -87,7 +97,24 @@ impl Lines {
     }
 }
 
-fn open(path: &PathBuf) -> Result<(String, Box<dyn BufRead>), RecordingError> {
+/// Counts what passes through it.
+struct Counted<R> {
+    inner: R,
+    read: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read.set(self.read.get() + read as u64);
+        Ok(read)
+    }
+}
+
+fn open(
+    path: &PathBuf,
+    read: &Rc<Cell<u64>>,
+) -> Result<(String, Box<dyn BufRead>), RecordingError> {
     let file = path.display().to_string();
     let failed = |source| RecordingError {
         file: file.clone(),
@@ -98,7 +125,11 @@ fn open(path: &PathBuf) -> Result<(String, Box<dyn BufRead>), RecordingError> {
     } else {
         Box::new(File::open(path).map_err(failed)?)
     };
-    let mut reader = BufReader::with_capacity(1 << 18, raw);
+    let counted = Counted {
+        inner: raw,
+        read: Rc::clone(read),
+    };
+    let mut reader = BufReader::with_capacity(1 << 18, counted);
     // By content, because standard input has no name to go by.
     let zipped = reader
         .fill_buf()

@@ -3,40 +3,40 @@
 //! The same [`Fold`] and [`Merge`] as a task's, one per murmur2 partition, over a store in memory, on the records' clock: what `run`
 //! decides with `clock: records` over the same preloaded log, this decides too, under the same ids.
 //!
-//! The log is held in memory, because the merge by record time may have to look at its end before its beginning.
+//! ```text
+//!  lines ─► Log: placed by partition and input ─► one partition after the other, on each thread ─► Outcome
+//!           [spool]                               [partition]                              └────► Difference, of two flow sets [diff]
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::bus::{InputId, Record};
+use crate::bus::InputId;
 use crate::config::Config;
 use crate::decision::VerdictKind;
 use crate::event::mapping::Left;
-use crate::event::{Body, Event, EventType, Stream};
+use crate::event::{EventType, Stream};
 use crate::outbound;
 use crate::recording::{Lines, Placing, RecordingError};
+use crate::store::StoreError;
 use crate::store::layout::{self, StateKey};
-use crate::store::memory::MemoryStore;
-use crate::store::staging::CacheLimits;
-use crate::store::{StoreBatch, StoreError};
-use crate::task::fold::{DeadLetter, Decided, Fold, FoldPlan, Folded};
-use crate::task::merge::Merge;
+use crate::task::fold::{DeadLetter, Decided, Fold, FoldPlan};
 use crate::value::{Money, ProfileKey, Timestamp};
 
-/// Records between two writes to the memory store, as a task under backlog would commit.
-const BATCH: usize = 5_000;
+pub mod diff;
+mod partition;
+mod progress;
+mod spool;
 
-/// Profiles kept decoded beside the store, per partition.
-const CACHE: CacheLimits = CacheLimits {
-    profiles: 50_000,
-    bytes: 256 << 20,
-};
+pub use progress::{Progress, Stage};
+
+use partition::Partition;
+use spool::{Paid, Spool};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// Every line is a record of this input, in its own shape; else all are in ours.
-    pub input: Option<InputId>,
     /// Run the clock on to this instant after the last line.
     pub until: Option<Timestamp>,
     /// Keep the decision log.
@@ -55,6 +55,9 @@ pub enum ReplayError {
     /// The log cannot be read.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// What does not fit into memory cannot be put aside.
+    #[error("cannot keep the log in the directory for temporary files (TMPDIR)")]
+    Spool(#[from] io::Error),
     /// State cannot be read back: a bug, for the store is memory.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,10 +68,10 @@ pub enum ReplayError {
 pub struct Counts {
     /// Folded into a profile, by type; duplicates not among them.
     pub folded: BTreeMap<EventType, u64>,
-    /// Of the folded ones, those with money in a currency without a rate.
-    pub unconverted: u64,
     /// Seen before within the dedup window.
     pub duplicates: u64,
+    /// Of the folded ones, those with money in a currency without a rate.
+    pub unconverted: u64,
     /// Nobody's, by type.
     pub unattributed: BTreeMap<EventType, u64>,
     /// No events, by code of the refusal.
@@ -101,28 +104,33 @@ pub struct Outcome {
     pub profiles: BTreeMap<ProfileKey, Vec<u8>>,
 }
 
-impl Outcome {
-    fn add(&mut self, part: Self) {
-        let counts = part.counts;
+impl Counts {
+    fn add(&mut self, counts: Self) {
         for (kind, count) in counts.folded {
-            *self.counts.folded.entry(kind).or_default() += count;
+            *self.folded.entry(kind).or_default() += count;
         }
         for (kind, count) in counts.unattributed {
-            *self.counts.unattributed.entry(kind).or_default() += count;
+            *self.unattributed.entry(kind).or_default() += count;
         }
         for (code, count) in counts.dead_letters {
-            *self.counts.dead_letters.entry(code).or_default() += count;
+            *self.dead_letters.entry(code).or_default() += count;
         }
         for (left, count) in counts.left {
-            *self.counts.left.entry(left).or_default() += count;
+            *self.left.entry(left).or_default() += count;
         }
         for (stream, count) in counts.unread {
-            *self.counts.unread.entry(stream).or_default() += count;
+            *self.unread.entry(stream).or_default() += count;
         }
-        self.counts.duplicates += counts.duplicates;
-        self.counts.unconverted += counts.unconverted;
-        self.counts.ordered = self.counts.ordered.plus(counts.ordered);
-        self.counts.refunded = self.counts.refunded.plus(counts.refunded);
+        self.duplicates += counts.duplicates;
+        self.unconverted += counts.unconverted;
+        self.ordered = self.ordered.plus(counts.ordered);
+        self.refunded = self.refunded.plus(counts.refunded);
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, part: Self) {
+        self.counts.add(part.counts);
         for (row, count) in part.table {
             *self.table.entry(row).or_default() += count;
         }
@@ -130,300 +138,179 @@ impl Outcome {
         self.dead_letters.extend(part.dead_letters);
         self.profiles.extend(part.profiles);
     }
-}
 
-/// Runs the log in `lines` through `shared`. `wall` caps the clock, as it does in `run`.
-///
-/// # Errors
-/// When the log cannot be read.
-pub fn replay(
-    config: &Config,
-    shared: &Arc<FoldPlan>,
-    partitions: i32,
-    lines: Lines,
-    wanted: Wanted,
-    wall: Timestamp,
-) -> Result<Outcome, ReplayError> {
-    let mut outcome = Outcome::default();
-    let mut placing = Placing::new(config, &shared.decode, partitions);
-    if let Some(input) = wanted.input {
-        let spec = shared.inputs.get(usize::from(input.0));
-        placing = placing.of_input(input, spec.and_then(|spec| spec.reading.as_deref()));
-    }
-    let logs = read(
-        placing,
-        shared.inputs.len(),
-        partitions,
-        lines,
-        &mut outcome.counts,
-    )?;
-    let waiting = Mutex::new(logs.into_iter().enumerate());
-    let replay_some = || {
-        let mut done = Vec::new();
-        loop {
-            let next = waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next();
-            let Some((index, log)) = next else {
-                return Ok(done);
-            };
-            let partition = i32::try_from(index).unwrap_or(i32::MAX);
-            let part = Partition::new(partition, shared, wanted, wall)?.run(log)?;
-            done.push((partition, part));
-        }
-    };
-    let parts: Vec<Result<Vec<(i32, Outcome)>, StoreError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..wanted.threads.max(1))
-            .map(|_| scope.spawn(replay_some))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    });
-    let mut in_order = BTreeMap::new();
-    for part in parts {
-        in_order.extend(part?);
-    }
-    for part in in_order.into_values() {
-        outcome.add(part);
-    }
-    // Stable: what was decided at one instant stays in the order of partitions, and as decided within one.
-    outcome.decisions.sort_by_key(|(time, _)| *time);
-    Ok(outcome)
-}
-
-/// What an order or refund comes to.
-#[derive(Clone, Copy, Debug)]
-enum Paid {
-    Order(Money),
-    Back(Money),
-}
-
-impl Paid {
-    fn of(event: &Event) -> Option<Self> {
-        match &event.body {
-            Body::Order(order) if event.kind == EventType::OrderCompleted => {
-                order.total.map(Self::Order)
-            }
-            Body::Refund(refund) => refund.total.map(Self::Back),
-            Body::Order(_)
-            | Body::Browse(_)
-            | Body::CartLine(_)
-            | Body::CartSnapshot(_)
-            | Body::Checkout(_)
-            | Body::OrderStatus(_)
-            | Body::Receipt(_)
-            | Body::Identity(_)
-            | Body::Consent(_)
-            | Body::Ticket(_)
-            | Body::Feedback(_)
-            | Body::Score(_)
-            | Body::Merge(_)
-            | Body::Erasure
-            | Body::SendRequest(_) => None,
-        }
-    }
-}
-
-/// One partition's share of the log.
-struct Log {
-    merge: Merge,
-    /// Next offset by input: those that `feed` would get on new topics.
-    offsets: Vec<i64>,
-    /// By record, what its order or refund comes to.
-    paid: BTreeMap<(InputId, i64), Paid>,
-}
-
-/// The whole log, placed.
-fn read(
-    mut placing: Placing<'_>,
-    inputs: usize,
-    partitions: i32,
-    mut lines: Lines,
-    counts: &mut Counts,
-) -> Result<Vec<Log>, RecordingError> {
-    let mut logs: Vec<Log> = (0..partitions)
-        .map(|_| Log {
-            merge: Merge::new(inputs),
-            offsets: vec![0; inputs],
-            paid: BTreeMap::new(),
-        })
-        .collect();
-    let mut line = Vec::new();
-    while lines.next_into(&mut line)? {
-        let placed = match placing.place(&line) {
-            Ok(placed) => placed,
-            Err(stream) => {
-                *counts.unread.entry(stream).or_default() += 1;
-                continue;
-            }
-        };
-        let log = usize::try_from(placed.partition)
-            .ok()
-            .and_then(|index| logs.get_mut(index));
-        let Some(log) = log else {
-            continue;
-        };
-        let Some(next) = log.offsets.get_mut(usize::from(placed.input.0)) else {
-            continue;
-        };
-        let offset = *next;
-        *next += 1;
-        if let Some(paid) = placed.event.as_ref().and_then(Paid::of) {
-            log.paid.insert((placed.input, offset), paid);
-        }
-        log.merge.push(Record {
-            input: placed.input,
-            partition: placed.partition,
-            offset,
-            timestamp: placed.time,
-            key: placed.key,
-            value: Some(line.clone()),
-            headers: Vec::new(),
-        });
-    }
-    Ok(logs)
-}
-
-/// One partition while it is replayed.
-struct Partition {
-    fold: Fold,
-    wanted: Wanted,
-    wall: Timestamp,
-    paid: BTreeMap<(InputId, i64), Paid>,
-    outcome: Outcome,
-}
-
-impl Partition {
-    fn new(
-        partition: i32,
-        shared: &Arc<FoldPlan>,
-        wanted: Wanted,
-        wall: Timestamp,
-    ) -> Result<Self, StoreError> {
-        let store = Box::new(MemoryStore::new());
-        Ok(Self {
-            fold: Fold::new(partition, Arc::clone(shared), store, CACHE)?,
-            wanted,
-            wall,
-            paid: BTreeMap::new(),
-            outcome: Outcome::default(),
-        })
-    }
-
-    fn run(mut self, log: Log) -> Result<Outcome, StoreError> {
-        let mut merge = log.merge;
-        self.paid = log.paid;
-        let mut in_batch = 0;
-        while let Some(record) = merge.next(|_| true) {
-            let now = record.timestamp.min(self.wall);
-            // An inactivity of N is no event in [t, t+N): what is due at the record's time fires before it.
-            self.fold.fire(now, usize::MAX)?;
-            self.fold.advance(now);
-            self.record(record)?;
-            let clock = self.fold.clock();
-            self.fold.fire(clock, usize::MAX)?;
-            in_batch += 1;
-            if in_batch >= BATCH {
-                in_batch = 0;
-                self.commit()?;
-            }
-        }
-        if let Some(until) = self.wanted.until {
-            let until = until.min(self.wall);
-            self.fold.fire(until, usize::MAX)?;
-            self.fold.advance(until);
-        }
-        self.commit()?;
-        if self.wanted.profiles {
-            self.profiles()?;
-        }
-        Ok(self.outcome)
-    }
-
-    fn record(&mut self, record: Record) -> Result<(), StoreError> {
-        let paid = self.paid.remove(&(record.input, record.offset));
-        let folded = self.fold.record(record)?;
-        let counts = &mut self.outcome.counts;
-        match folded {
-            Folded::Profile { kind, unconverted } => {
-                counts.unconverted += u64::from(unconverted);
-                *counts.folded.entry(kind).or_default() += 1;
-                match paid {
-                    Some(Paid::Order(total)) => counts.ordered = counts.ordered.plus(total),
-                    Some(Paid::Back(total)) => counts.refunded = counts.refunded.plus(total),
-                    None => {}
+    /// What was decided, or could not be read.
+    fn take(&mut self, decided: Decided, wanted: Wanted) {
+        match decided {
+            Decided::Verdict(verdict) => {
+                let flow = verdict.place.as_ref().map(|place| place.flow.to_string());
+                let row = (
+                    flow.unwrap_or_default(),
+                    verdict.kind,
+                    verdict.why.name().to_owned(),
+                );
+                *self.table.entry(row).or_default() += 1;
+                if wanted.decisions {
+                    let line = outbound::log_line(&verdict);
+                    self.decisions.push((verdict.decided_at, line));
                 }
             }
-            Folded::Duplicate(_) => counts.duplicates += 1,
-            Folded::Unattributed(kind) => *counts.unattributed.entry(kind).or_default() += 1,
-            Folded::Left(left) => *counts.left.entry(left).or_default() += 1,
-            // Counted where its letter is taken.
-            Folded::DeadLetter | Folded::Mark => {}
-        }
-        Ok(())
-    }
-
-    /// What a task's commit does, without a bus: hands out what was decided, and writes what changed.
-    fn commit(&mut self) -> Result<(), StoreError> {
-        for decided in self.fold.take_decided() {
-            match decided {
-                Decided::Verdict(verdict) => {
-                    let flow = verdict.place.as_ref().map(|place| place.flow.to_string());
-                    let row = (
-                        flow.unwrap_or_default(),
-                        verdict.kind,
-                        verdict.why.name().to_owned(),
-                    );
-                    *self.outcome.table.entry(row).or_default() += 1;
-                    if self.wanted.decisions {
-                        let line = outbound::log_line(&verdict);
-                        self.outcome.decisions.push((verdict.decided_at, line));
-                    }
-                }
-                Decided::DeadLetter(letter) => {
-                    let code = letter.error.refusal().code();
-                    *self.outcome.counts.dead_letters.entry(code).or_default() += 1;
-                    if self.wanted.dead_letters {
-                        self.outcome.dead_letters.push(dead_letter_line(&letter));
-                    }
+            Decided::DeadLetter(letter) => {
+                let code = letter.error.refusal().code();
+                *self.counts.dead_letters.entry(code).or_default() += 1;
+                if wanted.dead_letters {
+                    self.dead_letters.push(dead_letter_line(&letter));
                 }
             }
         }
-        drop(self.fold.take_blocks_changed());
-        let rendered = self.fold.render();
-        self.fold.store_mut().write(&StoreBatch {
-            changes: rendered.changes,
-            undue: rendered.undue,
-            due: rendered.due,
-            ..StoreBatch::default()
-        })?;
-        self.fold.committed();
-        Ok(())
     }
 
     /// Every profile as it stands in the end, by its key.
-    fn profiles(&mut self) -> Result<(), StoreError> {
+    fn take_profiles(&mut self, fold: &mut Fold) -> Result<(), StoreError> {
         let mut keys = BTreeSet::new();
-        self.fold.store().scan(&mut |key, _| {
+        fold.store().scan(&mut |key, _| {
             if let Ok(StateKey::Section { profile, .. }) = layout::decode_state_key(key) {
                 keys.insert(profile);
             }
         })?;
         for key in keys {
-            let view = self.fold.profile(&key)?.view();
-            self.outcome
-                .profiles
-                .insert(key, view.to_string().into_bytes());
+            let view = fold.profile(&key)?.view();
+            self.profiles.insert(key, view.to_string().into_bytes());
         }
         Ok(())
     }
+}
+
+/// A recorded log, placed: read once, replayed as often as one likes.
+#[derive(Debug)]
+pub struct Log {
+    spool: Spool,
+    /// What stream no input carries, and how often.
+    unread: BTreeMap<Stream, u64>,
+}
+
+impl Log {
+    /// Places `lines` among the inputs of `config`. With `input` every line is a record of that input, in its own shape; else all are in ours.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or not be kept.
+    pub fn read(
+        config: &Config,
+        shared: &FoldPlan,
+        partitions: i32,
+        mut lines: Lines,
+        input: Option<InputId>,
+        progress: &Progress,
+    ) -> Result<Self, ReplayError> {
+        let mut placing = Placing::new(config, &shared.decode, partitions);
+        if let Some(input) = input {
+            let spec = shared.inputs.get(usize::from(input.0));
+            placing = placing.of_input(input, spec.and_then(|spec| spec.reading.as_deref()));
+        }
+        let mut spool = Spool::new(partitions, shared.inputs.len());
+        let mut unread: BTreeMap<Stream, u64> = BTreeMap::new();
+        let mut line = Vec::new();
+        while lines.next_into(&mut line)? {
+            match placing.place(&line) {
+                Ok(placed) => {
+                    let paid = placed.event.as_ref().and_then(Paid::of);
+                    let key = placed.key.as_deref();
+                    spool.push(
+                        placed.partition,
+                        placed.input,
+                        placed.time,
+                        key,
+                        &line,
+                        paid,
+                    )?;
+                }
+                Err(stream) => *unread.entry(stream).or_default() += 1,
+            }
+            progress.read(lines.bytes_read());
+        }
+        Ok(Self { spool, unread })
+    }
+
+    /// How many records were placed.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.spool.records()
+    }
+
+    /// Does `work` for each partition, on so many threads, and gives what it made in the order of partitions: the number of threads
+    /// changes nothing.
+    fn by_partition<T: Send>(
+        &self,
+        threads: usize,
+        work: impl Fn(i32) -> Result<T, ReplayError> + Sync,
+    ) -> Result<Vec<T>, ReplayError> {
+        let waiting = Mutex::new(0..self.spool.partitions());
+        let work_on = || {
+            let mut done = Vec::new();
+            loop {
+                let next = waiting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .next();
+                let Some(partition) = next else {
+                    return Ok(done);
+                };
+                done.push((partition, work(partition)?));
+            }
+        };
+        let parts: Vec<Result<Vec<(i32, T)>, ReplayError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work_on)).collect();
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
+        });
+        let mut in_order = BTreeMap::new();
+        for part in parts {
+            in_order.extend(part?);
+        }
+        Ok(in_order.into_values().collect())
+    }
+}
+
+/// Runs `log` through `shared`. `wall` caps the clock, as it does in `run`.
+///
+/// # Errors
+/// When the log cannot be read again.
+pub fn replay(
+    log: &Log,
+    shared: &Arc<FoldPlan>,
+    wanted: Wanted,
+    wall: Timestamp,
+    progress: &Progress,
+) -> Result<Outcome, ReplayError> {
+    progress.begin(log.records());
+    let until = wanted.until.map(|until| until.min(wall));
+    let parts = log.by_partition(wanted.threads, |number| {
+        let mut part = Outcome::default();
+        let partition = Partition::new(number, shared, wall)?;
+        let records = log.spool.partition(number);
+        let (counts, mut fold) = partition.run(records, until, progress, &mut |decided| {
+            part.take(decided, wanted);
+        })?;
+        part.counts.add(counts);
+        if wanted.profiles {
+            part.take_profiles(&mut fold)?;
+        }
+        Ok(part)
+    })?;
+    let mut outcome = Outcome::default();
+    outcome.counts.unread.clone_from(&log.unread);
+    for part in parts {
+        outcome.add(part);
+    }
+    // Stable: what was decided at one instant stays in the order of partitions, and as decided within one.
+    outcome.decisions.sort_by_key(|(time, _)| *time);
+    Ok(outcome)
 }
 
 /// What is kept of a line that is no event: where it would stand, why, and the line itself.

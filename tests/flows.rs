@@ -23,9 +23,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use shop::{Shop, flows, open_policy, shipped};
-use tidegate::decision::{DecisionId, Message, Scope, Verdict, VerdictKind};
+use tidegate::decision::{DecisionId, Message, Reason, Scope, Verdict, VerdictKind};
 use tidegate::engine::Plan;
+use tidegate::explain::{Entry, Reader};
 use tidegate::flow::{Class, FlowSet};
+use tidegate::outbound::log_line;
 use tidegate::policy::traits::{Band, Diet, Guard, Keeps, Recent};
 use tidegate::policy::{
     Breaker, Cap, CapScope, ChannelMode, MinuteOfDay, Policy, QuietHours, QuietRule, Window,
@@ -247,8 +249,15 @@ fn line(verdict: &Verdict, numbers: &mut BTreeMap<DecisionId, usize>) -> String 
     text
 }
 
+/// What a scenario decides: in the words of its file, and as lines of the decision log.
+#[derive(Default)]
+struct Played {
+    decided: Vec<String>,
+    logged: Vec<Vec<u8>>,
+}
+
 /// The lines of one scenario, without its `=>` lines, and what they decide.
-fn play(name: &str, lines: &[&str]) -> Vec<String> {
+fn play(name: &str, lines: &[&str]) -> Played {
     let mut policy = open_policy();
     let mut files: Vec<(String, String)> = Vec::new();
     let mut stranger = false;
@@ -291,7 +300,7 @@ fn play(name: &str, lines: &[&str]) -> Vec<String> {
     }
     let mut numbers = BTreeMap::new();
     let mut ids: Vec<String> = Vec::new();
-    let mut decided = Vec::new();
+    let mut decided = Played::default();
     for (index, act) in acts.iter().enumerate() {
         let (verb, rest) = act.split_once(' ').unwrap();
         match verb {
@@ -315,12 +324,13 @@ fn play(name: &str, lines: &[&str]) -> Vec<String> {
 /// Takes what was decided over into lines.
 fn note(
     shop: &mut Shop,
-    decided: &mut Vec<String>,
+    decided: &mut Played,
     numbers: &mut BTreeMap<DecisionId, usize>,
     ids: &mut Vec<String>,
 ) {
     for verdict in std::mem::take(&mut shop.verdicts) {
-        decided.push(line(&verdict, numbers));
+        decided.logged.push(log_line(&verdict));
+        decided.decided.push(line(&verdict, numbers));
         if numbers.len() > ids.len() {
             ids.push(verdict.decision_id.to_string());
         }
@@ -357,6 +367,74 @@ fn send(shop: &mut Shop, rest: &str, index: usize, ids: &[String]) {
     shop.event(&event.to_string(), Timestamp::parse(time), history);
 }
 
+/// Every scenario of the goldens: its name and the lines that drive it.
+fn scenarios() -> Vec<(String, Vec<String>)> {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut all = Vec::new();
+    for file in ["cart", "suppress", "gate", "traits", "flows"] {
+        let text = std::fs::read_to_string(directory.join(format!("{file}.txt"))).unwrap();
+        let (_, scenarios) = text.split_once("== ").unwrap();
+        for scenario in scenarios.split("\n== ") {
+            let (name, body) = scenario.split_once('\n').unwrap();
+            let inputs = body
+                .lines()
+                .filter(|line| !line.starts_with("=>") && !line.is_empty());
+            all.push((name.to_owned(), inputs.map(str::to_owned).collect()));
+        }
+    }
+    all
+}
+
+/// Those of identities come with them.
+const OF_IDENTITY: [Reason; 2] = [Reason::ProfileMerged, Reason::ProfileErased];
+
+#[test]
+fn every_reason_is_told_in_a_sentence_with_the_numbers_of_the_check_that_decided() {
+    let reader = Reader::new("UTC");
+    // By reason, then verdict and deciding check: the first decision of its kind.
+    let mut told: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (name, lines) in scenarios() {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        for line in play(&name, &lines).logged {
+            let entry = Entry::read(&line).unwrap();
+            let by = entry
+                .decided_by()
+                .map(|check| format!(", by {}", check.check));
+            let how = format!("{}{}", entry.kind.name(), by.unwrap_or_default());
+            // The flow's own words and the receipts' names stand for each other.
+            let reason = match entry.closed_reason() {
+                Some(reason) if entry.kind != VerdictKind::Outcome => reason.name(),
+                Some(_) | None => "(of the flow, or of a receipt)",
+            };
+            let sentence = reader.sentence(&entry);
+            told.entry(reason.to_owned())
+                .or_default()
+                .entry(how)
+                .or_insert(sentence);
+        }
+    }
+    let missing: Vec<&str> = Reason::ALL
+        .iter()
+        .filter(|reason| !OF_IDENTITY.contains(reason) && !told.contains_key(reason.name()))
+        .map(|reason| reason.name())
+        .collect();
+    assert!(missing.is_empty(), "no scenario gives {missing:?}");
+    let mut text = String::from(
+        "# What `tidegate explain` says, by reason\n\nEach line is a real decision of the scenarios beside this file: verdict, the check that decided, the sentence.\n",
+    );
+    for (reason, sentences) in told {
+        write!(text, "\n## {reason}\n\n").unwrap();
+        for (how, sentence) in sentences {
+            writeln!(text, "- {how}: {sentence}").unwrap();
+        }
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reasons.md");
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap());
+}
+
 #[test]
 fn golden_scenarios_decide_what_their_files_say() {
     let bless = std::env::var_os("TIDEGATE_BLESS").is_some();
@@ -385,7 +463,7 @@ fn golden_scenarios_decide_what_their_files_say() {
                 .lines()
                 .filter_map(|line| line.strip_prefix("=> "))
                 .collect();
-            let decided = play(name, &inputs);
+            let decided = play(name, &inputs).decided;
             if decided != expected && !bless {
                 writeln!(
                     wrong,

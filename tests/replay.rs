@@ -2,6 +2,7 @@
 //! whose figures can be counted by hand.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test that meets the unexpected should stop there and say so"
 )]
 
@@ -310,4 +311,115 @@ fn a_log_made_here_gives_the_figures_that_can_be_counted_by_hand() {
         ],
     );
     assert_eq!(ids(&other), ids(&decisions));
+}
+
+/// Runs `replay --diff`; gives the report.
+fn difference(config: &Path, events: &Path, old: &Path, more: &[&str]) -> String {
+    let old = old.to_str().unwrap();
+    let more: Vec<&str> = ["--diff", old].iter().chain(more).copied().collect();
+    replay(config, events, &more).0
+}
+
+#[test]
+fn a_changed_delay_a_new_step_and_flows_that_come_and_go_show_as_what_they_are() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diff");
+    let read = |name: &str| std::fs::read_to_string(golden.join(name)).unwrap();
+    let scratch = Scratch::new("diff");
+    // Paths of a configuration are relative to its file.
+    let flows = format!("flows: {}", golden.join("new").display());
+    let config = read("tidegate.yaml").replace("flows: new", &flows);
+    let config = scratch.write("tidegate.yaml", &config);
+    let events = golden.join("events.jsonl");
+    let until = ["--until", "2026-03-06T00:00:00Z"];
+    let told = difference(&config, &events, &golden.join("old"), &until);
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        std::fs::write(golden.join("report.txt"), &told).unwrap();
+    }
+    assert_eq!(told, read("report.txt"));
+    let itself = difference(&config, &events, &golden.join("new"), &until);
+    assert!(itself.contains("nothing differs"), "{itself}");
+}
+
+/// A few hundred events of forty customers, whose like a seed gives again.
+fn crowd(seed: u64) -> String {
+    let mut state = seed;
+    let mut draw = move |bound: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    let mut log = String::new();
+    for customer in 0..40 {
+        writeln!(
+            log,
+            r#"{{"event_id":"i{customer}","type":"identified","event_time":"2026-03-01T00:00:00Z","customer_id":"c-{customer}","addresses":{{"email":"{customer}@shop.test","push":"t-{customer}","sms":"+49{customer}"}},"consents":{{"email":true,"push":true,"sms":true}}}}"#
+        )
+        .unwrap();
+    }
+    for event in 0..600 {
+        let (day, hour, minute) = (1 + event / 60, event % 60 / 3, event % 3 * 20);
+        let (customer, product) = (draw(40), draw(12));
+        let kinds = [
+            "product_viewed",
+            "product_added",
+            "product_added",
+            "checkout_started",
+            "order_completed",
+            "signed_up",
+        ];
+        let kind = kinds[usize::try_from(draw(6)).unwrap()];
+        let about = match kind {
+            "order_completed" => format!(
+                r#""order_id":"o{event}","cart_id":"k{customer}","total":"49.00","products":[{{"product_id":"p{product}","quantity":1,"price":"49.00"}}]"#
+            ),
+            "signed_up" => String::new(),
+            _ => format!(
+                r#""cart_id":"k{customer}","product_id":"p{product}","category":"a/b","quantity":1,"price":"49.00""#
+            ),
+        };
+        writeln!(
+            log,
+            r#"{{"event_id":"e{event}","type":"{kind}","event_time":"2026-03-{day:02}T{hour:02}:{minute:02}:00Z","customer_id":"c-{customer}","properties":{{{about}}}}}"#
+        )
+        .unwrap();
+    }
+    log
+}
+
+#[test]
+fn the_shipped_flows_do_not_differ_from_themselves_and_threads_change_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scratch = Scratch::new("crowd");
+    let config = std::fs::read_to_string(root.join("deploy/local/tidegate.yaml")).unwrap();
+    let shipped = root.join("deploy/flows");
+    let config = config.replace("../flows", shipped.to_str().unwrap());
+    let config = scratch.write("tidegate.yaml", &config);
+    let until = ["--until", "2026-04-01T00:00:00Z"];
+    // Others: carts wait half as long, and nobody is welcomed.
+    let old = scratch.0.join("old");
+    std::fs::create_dir_all(&old).unwrap();
+    for entry in std::fs::read_dir(&shipped).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.ends_with(".yaml") && name != "welcome.yaml" {
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(old.join(name), text.replace("after: 4h", "after: 2h")).unwrap();
+        }
+    }
+    for seed in [1, 2, 3] {
+        let events = scratch.write("events.jsonl", &crowd(seed));
+        let itself = difference(&config, &events, &shipped, &until);
+        assert!(itself.contains("nothing differs"), "seed {seed}\n{itself}");
+        let [one, two] = ["1", "2"].map(|threads| {
+            let more = [until[0], until[1], "--threads", threads];
+            difference(&config, &events, &old, &more)
+        });
+        assert_eq!(one, two, "seed {seed}");
+        assert!(one.contains("2 h later"), "seed {seed}\n{one}");
+        assert!(
+            one.contains("added") && one.contains("welcome"),
+            "seed {seed}\n{one}"
+        );
+    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError, MappingSetting, Overrides, Problems};
 use crate::engine::Plan;
+use crate::flow::FlowSet;
 use crate::flow::compile::{FlowFile, Surroundings, compile};
 use crate::flow::problem::Problem;
 use crate::plan::{self, InputError};
@@ -119,6 +120,30 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
         }
         .into()),
     }
+}
+
+/// Another flow set for a configuration: what stands at `paths` instead of what the configuration names.
+///
+/// # Errors
+/// Every problem of it, at once.
+pub fn other_flows(config: &Config, paths: &[PathBuf]) -> Result<FlowSet, LoadError> {
+    let files = flow_texts(paths)?;
+    let named: Vec<FlowFile<'_>> = files
+        .iter()
+        .map(|(name, text)| FlowFile { name, text })
+        .collect();
+    let (channels, currency_digits) = config.flow_surroundings();
+    let surroundings = Surroundings {
+        channels: &channels,
+        currency_digits,
+    };
+    compile(&named, &surroundings).map_err(|files| {
+        Findings {
+            config: None,
+            files,
+        }
+        .into()
+    })
 }
 
 /// What is wrong with the mappings that stand in files of their own; those within the configuration were told with its problems.

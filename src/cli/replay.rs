@@ -7,15 +7,24 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Environment, Exit, Output, Settings, Stop, instant, named_input};
+use super::paint::Paint;
+use super::{Environment, Exit, Output, Settings, Stop, instant, named_input, progress};
+use crate::app::load;
+use crate::bus::InputId;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Format, stream_name};
+use crate::config::{Config, Format, stream_name};
+use crate::engine::Plan;
 use crate::event::EventType;
 use crate::plan;
 use crate::recording::Lines;
-use crate::replay::{self, Counts, Outcome, ReplayError, Table, Wanted};
-use crate::task::fold::ClockKind;
+use crate::replay::diff::{self, Comparison};
+use crate::replay::{self, Counts, Log, Outcome, Progress, ReplayError, Table, Wanted};
+use crate::task::fold::{ClockKind, FoldPlan};
 use crate::value::{Money, Timestamp};
+
+mod difference;
+
+use difference::Telling;
 
 /// What is asked for.
 #[derive(Debug, Args)]
@@ -43,20 +52,96 @@ pub(super) struct Replay {
     /// Partitions, each with a clock of its own; default: topics.partitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=4096))]
     partitions: Option<i32>,
+    /// Compare with these flows, a file or a directory: what the configuration's flows decide otherwise over the same events
+    #[arg(long, value_name = "OLD_FLOWS", conflicts_with_all = ["decisions", "dead_letters", "profiles"])]
+    diff: Option<PathBuf>,
+    /// With --diff: how many examples of each kind of difference
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "diff")]
+    samples: usize,
+    /// Threads; default: one per core. The result is the same with any number of them
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
 }
 
 impl From<ReplayError> for Stop {
     fn from(error: ReplayError) -> Self {
         match &error {
-            ReplayError::Recording(_) => Self::of(Exit::Io, &error),
+            ReplayError::Recording(_) | ReplayError::Spool(_) => Self::of(Exit::Io, &error),
             ReplayError::Store(_) => Self::of(Exit::Failure, &error),
         }
     }
 }
 
+/// What a replay works with, read and checked.
+struct Ready {
+    config: Config,
+    shared: Arc<FoldPlan>,
+    /// With `--diff`: the same under the old flows.
+    old: Option<Arc<FoldPlan>>,
+    input: Option<InputId>,
+    partitions: i32,
+    threads: usize,
+}
+
 impl Replay {
-    pub(super) fn run(self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
-        let (mut config, flows) = self.settings.load_with_flows(environment)?;
+    pub(super) fn run(mut self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
+        let ready = self.ready(environment)?;
+        let bytes = self.events.iter().map(std::fs::metadata);
+        let bytes = bytes
+            .map(|found| found.map_or(0, |found| found.len()))
+            .sum();
+        let lines = Lines::of(std::mem::take(&mut self.events));
+        let wall = SystemClock::new().wall();
+        let progress = Progress::default();
+        let read = || {
+            let Ready { config, shared, .. } = &ready;
+            Log::read(
+                config,
+                shared,
+                ready.partitions,
+                lines,
+                ready.input,
+                &progress,
+            )
+        };
+        let Some(old) = &ready.old else {
+            let wanted = Wanted {
+                until: self.until,
+                decisions: self.decisions.is_some(),
+                dead_letters: self.dead_letters.is_some(),
+                profiles: self.profiles.is_some(),
+                threads: ready.threads,
+            };
+            let outcome = progress::shown(&progress, bytes, || {
+                replay::replay(&read()?, &ready.shared, wanted, wall, &progress)
+            })?;
+            return self.write(outcome, &ready, output);
+        };
+        let comparison = Comparison {
+            old: Arc::clone(old),
+            new: Arc::clone(&ready.shared),
+            until: self.until,
+            samples: self.samples,
+            threads: ready.threads,
+        };
+        let (records, difference) = progress::shown(&progress, bytes, || {
+            let log = read()?;
+            let difference = diff::compare(&log, &comparison, wall, &progress)?;
+            Ok::<_, ReplayError>((log.records(), difference))
+        })?;
+        let telling = Telling {
+            paint: Paint::of(environment),
+            zone: &ready.config.shop.time_zone,
+            old: &old.plan.flows,
+            new: &ready.shared.plan.flows,
+            records,
+        };
+        output.write_all(telling.tell(&difference).as_bytes())?;
+        Ok(())
+    }
+
+    fn ready(&self, environment: &Environment) -> Result<Ready, Stop> {
+        let (mut config, plan) = self.settings.load_with_flows(environment)?;
         let input = self.input.as_deref().map(|name| named_input(&config, name));
         let input = input.transpose()?;
         for of_config in &mut config.inputs {
@@ -67,24 +152,34 @@ impl Replay {
                 of_config.filter = None;
             }
         }
-        let partitions = self.partitions.unwrap_or(config.topics.partitions);
-        let shared = plan::fold_plan(&config, flows, ClockKind::Records)
-            .map_err(|error| Stop::of(Exit::Config, &error))?;
-        let shared = Arc::new(shared);
-        let wanted = Wanted {
-            input,
-            until: self.until,
-            decisions: self.decisions.is_some(),
-            dead_letters: self.dead_letters.is_some(),
-            profiles: self.profiles.is_some(),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        let under = |plan: Plan| {
+            plan::fold_plan(&config, plan, ClockKind::Records)
+                .map(Arc::new)
+                .map_err(|error| Stop::of(Exit::Config, &error))
         };
-        let wall = SystemClock::new().wall();
-        let lines = Lines::of(self.events);
-        let outcome = replay::replay(&config, &shared, partitions, lines, wanted, wall)?;
+        let old = match &self.diff {
+            Some(path) => {
+                let flows = load::other_flows(&config, std::slice::from_ref(path))?;
+                let policy = plan.policy.clone();
+                Some(under(Plan { flows, policy })?)
+            }
+            None => None,
+        };
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Ready {
+            shared: under(plan)?,
+            old,
+            input,
+            partitions: self.partitions.unwrap_or(config.topics.partitions),
+            threads: self.threads.unwrap_or_else(all),
+            config,
+        })
+    }
+
+    fn write(&self, outcome: Outcome, ready: &Ready, output: Output<'_>) -> Result<(), Stop> {
         let money = |amount: Money| {
-            let digits = shared.plan.policy.currency_digits;
-            format!("{} {}", amount.decimal(digits), config.shop.currency)
+            let digits = ready.shared.plan.policy.currency_digits;
+            format!("{} {}", amount.decimal(digits), ready.config.shop.currency)
         };
         let told = report(&outcome, &money);
         let Outcome {

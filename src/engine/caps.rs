@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::calendar::{day_start, week_start};
+use crate::decision::{DecisionId, Seen};
 use crate::flow::Class;
 use crate::policy::{Cap, CapScope, Window};
 use crate::profile::Contact;
@@ -27,8 +28,8 @@ pub(super) struct Full {
     pub(super) until: Timestamp,
     /// How many hold a slot.
     pub(super) count: usize,
-    /// Of the contact whose end makes room: when it was handed over, and for which flow.
-    holder: Option<(Timestamp, Option<String>)>,
+    /// Of the contact whose end makes room: when it was handed over, for which flow, and its decision.
+    holder: Option<(Timestamp, Option<String>, DecisionId)>,
 }
 
 /// Does `cap` look at contacts like this one?
@@ -69,11 +70,12 @@ pub(super) fn full(
         Window::Days(days) => before(day_start(now, i64::from(days) - 1, zone)?),
         Window::Weeks(weeks) => before(week_start(now, i64::from(weeks) - 1, zone)?),
     };
-    let mut held: Vec<(Timestamp, Option<&str>)> = contacts
+    let nobody = DecisionId::default();
+    let mut held: Vec<(Timestamp, Option<&str>, DecisionId)> = contacts
         .iter()
         .filter(|contact| counts(cap, contact) && contact.handed_at > start)
-        .map(|contact| (contact.handed_at, contact.flow.as_deref()))
-        .chain(extra.filter(|at| *at > start).map(|at| (at, None)))
+        .map(|contact| (contact.handed_at, contact.flow.as_deref(), contact.id))
+        .chain(extra.filter(|at| *at > start).map(|at| (at, None, nobody)))
         .collect();
     let limit = usize::try_from(cap.limit).unwrap_or(usize::MAX);
     if held.len() < limit {
@@ -83,7 +85,7 @@ pub(super) fn full(
     // The contact whose end makes room: all older ones are gone by then.
     let holder = held.get(held.len() - limit).copied();
     let until = holder
-        .and_then(|(at, _)| match cap.window {
+        .and_then(|(at, ..)| match cap.window {
             Window::Rolling(span) => Some(at.plus(span)),
             Window::Days(days) => day_start(at, -i64::from(days), zone),
             Window::Weeks(weeks) => week_start(at, -i64::from(weeks), zone),
@@ -92,7 +94,7 @@ pub(super) fn full(
     Some(Full {
         until,
         count: held.len(),
-        holder: holder.map(|(at, flow)| (at, flow.map(str::to_owned))),
+        holder: holder.map(|(at, flow, id)| (at, flow.map(str::to_owned), id)),
     })
 }
 
@@ -101,29 +103,54 @@ fn before(at: Timestamp) -> Timestamp {
 }
 
 /// The newest marketing contact that holds its slot.
-pub(super) fn last_contact(contacts: &Contacts) -> Option<Timestamp> {
+pub(super) fn last_contact(contacts: &Contacts) -> Option<&Contact> {
     contacts
         .iter()
         .filter(|contact| contact.class == Class::Marketing && contact.holds_slot())
-        .map(|contact| contact.handed_at)
-        .max()
+        .max_by_key(|contact| contact.handed_at)
 }
 
-/// A cap in words, for the decision log.
-pub(super) fn describe(cap: &Cap, full: &Full) -> String {
-    let scope = match &cap.scope {
+fn scope(cap: &Cap) -> String {
+    match &cap.scope {
         CapScope::Channel(channel) => channel.to_string(),
         CapScope::Class(class) => class.name().to_owned(),
         CapScope::Discount => "discount".to_owned(),
         CapScope::Any => "any".to_owned(),
-    };
-    let window = match cap.window {
+    }
+}
+
+fn window(cap: &Cap) -> String {
+    match cap.window {
         Window::Rolling(span) => span.to_string(),
         Window::Days(days) => format!("{days} calendar days"),
         Window::Weeks(weeks) => format!("{weeks} calendar weeks"),
+    }
+}
+
+/// A full cap, for `explain`.
+pub(super) fn seen(cap: &Cap, full: &Full) -> Seen {
+    let (at, flow, decision) = match &full.holder {
+        Some((at, flow, id)) => (Some(*at), flow.clone(), Some(*id)),
+        None => (None, None, None),
     };
+    Seen {
+        scope: Some(scope(cap)),
+        flow,
+        decision,
+        at,
+        until: Some(full.until),
+        count: u32::try_from(full.count).ok(),
+        limit: Some(cap.limit),
+        window: Some(window(cap)),
+        ..Seen::default()
+    }
+}
+
+/// A cap in words, for the decision log.
+pub(super) fn describe(cap: &Cap, full: &Full) -> String {
+    let (scope, window) = (scope(cap), window(cap));
     let count = full.count;
-    let holder = full.holder.as_ref().map(|(at, flow)| {
+    let holder = full.holder.as_ref().map(|(at, flow, _)| {
         let flow = flow.as_deref().unwrap_or("a request");
         format!(", {flow} at {at}")
     });

@@ -10,7 +10,7 @@ use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{
     Address, Check, DecisionId, Message, Offer, Reason, Trigger, Verdict, VerdictKind, Why,
 };
-use crate::flow::{Class, Flow, InstanceKey, OfferTemplate, OnCap, Step};
+use crate::flow::{Class, Condition, Flow, InstanceKey, Occasion, OfferTemplate, OnCap, Step};
 use crate::policy::{Channel, Policy};
 use crate::profile::running::{Instance, Phase};
 use crate::profile::{Contact, Profile};
@@ -51,7 +51,13 @@ impl Turn<'_> {
             let subject = Subject::of(&instance);
             if !self.still_wanted(flow, subject) {
                 let reason = self.entry_lost(&instance, flow);
-                self.skip(&instance, flow, reason, None, vec![unmet()]);
+                self.skip(
+                    &instance,
+                    flow,
+                    reason,
+                    None,
+                    vec![unmet(self.lost_condition(flow))],
+                );
                 self.profile.running.instances.remove(index);
                 for handed in &instance.handed {
                     self.recall(handed.decision, reason);
@@ -61,7 +67,10 @@ impl Turn<'_> {
             let (ruling, checks) = if self.holds(step.when.as_ref(), None, subject) {
                 self.try_step(index, &instance, flow, step)
             } else {
-                (Ruling::PassOver(Reason::ExitEvent), vec![unmet()])
+                (
+                    Ruling::PassOver(Reason::ExitEvent),
+                    vec![unmet(step.when.as_ref())],
+                )
             };
             match ruling {
                 Ruling::Pass | Ruling::Observe(_) => return,
@@ -165,6 +174,17 @@ impl Turn<'_> {
             }
         }
         None
+    }
+
+    /// The condition that an instance needs and that holds no more.
+    fn lost_condition<'f>(&self, flow: &'f Flow) -> Option<&'f Condition> {
+        match &flow.enter.on {
+            Occasion::Becomes(becomes) if !self.has_become(flow) => Some(becomes),
+            Occasion::Becomes(_)
+            | Occasion::Events(_)
+            | Occasion::Absence { .. }
+            | Occasion::Moment(_) => flow.enter.when.as_ref(),
+        }
     }
 
     /// Why the condition of entry holds no more.
@@ -391,12 +411,13 @@ impl Turn<'_> {
     }
 }
 
-/// A condition of the flow that does not hold.
-fn unmet() -> Check {
+/// A condition of the flow that does not hold, as it is written.
+fn unmet(condition: Option<&Condition>) -> Check {
     Check {
         name: "when",
         passed: false,
-        detail: String::new(),
+        detail: condition.map_or_else(String::new, |condition| condition.source().to_owned()),
+        seen: None,
     }
 }
 

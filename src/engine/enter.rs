@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::turn::{Name, Subject, Turn, place_at};
-use crate::decision::{Reason, VerdictKind, Why};
+use crate::decision::{Check, Reason, Seen, VerdictKind, Why};
 use crate::event::{Body, Event, EventType};
 use crate::flow::{Flow, InstanceKey, Occasion, Reenter};
 use crate::profile::fold::Folded;
@@ -41,7 +41,7 @@ impl Turn<'_> {
     }
 
     /// Does the condition hold that a flow begins with?
-    fn has_become(&self, flow: &Flow) -> bool {
+    pub(super) fn has_become(&self, flow: &Flow) -> bool {
         match &flow.enter.on {
             Occasion::Becomes(condition) => self.holds(Some(condition), None, Subject::default()),
             Occasion::Events(_) | Occasion::Absence { .. } | Occasion::Moment(_) => true,
@@ -168,8 +168,8 @@ impl Turn<'_> {
         let Some(due) = self.due(flow, &key, at) else {
             return;
         };
-        if let Some(reason) = self.entry_refused(flow, &key, at) {
-            self.skip_entry(flow, &key, &entry.birth, reason);
+        if let Some((reason, check)) = self.entry_refused(flow, &key, at) {
+            self.skip_entry(flow, &key, &entry.birth, reason, check);
             return;
         }
         let expires_at = at.plus(flow.life());
@@ -239,29 +239,52 @@ impl Turn<'_> {
     }
 
     /// Why an instance may not begin: too old, too soon after the last, or its group is taken.
-    fn entry_refused(&mut self, flow: &Flow, key: &str, at: Timestamp) -> Option<Reason> {
+    fn entry_refused(&mut self, flow: &Flow, key: &str, at: Timestamp) -> Option<(Reason, Check)> {
         if self.now.since(at) > flow.max_age {
-            return Some(Reason::StaleEvent);
+            let seen = Seen {
+                at: Some(at),
+                window: Some(flow.max_age.to_string()),
+                ..Seen::default()
+            };
+            return Some((Reason::StaleEvent, refused("max_age", seen)));
         }
         let history = &self.profile.history;
-        let barred = match flow.reenter {
-            Reenter::Never => history.last(&flow.name, Some(key)).is_some(),
-            Reenter::Always => false,
-            Reenter::After { span, per_customer } => history
-                .last(&flow.name, (!per_customer).then_some(key))
-                .is_some_and(|last| at < last.plus(span)),
+        let (last, barred) = match flow.reenter {
+            Reenter::Never => {
+                let last = history.last(&flow.name, Some(key));
+                (last, last.is_some())
+            }
+            Reenter::Always => (None, false),
+            Reenter::After { span, per_customer } => {
+                let last = history.last(&flow.name, (!per_customer).then_some(key));
+                (last, last.is_some_and(|last| at < last.plus(span)))
+            }
         };
         if barred {
-            return Some(Reason::NotReentrant);
+            let span = match flow.reenter {
+                Reenter::After { span, .. } => Some(span),
+                Reenter::Never | Reenter::Always => None,
+            };
+            let seen = Seen {
+                at: last,
+                until: last.zip(span).map(|(last, span)| last.plus(span)),
+                window: span.map(|span| span.to_string()),
+                ..Seen::default()
+            };
+            return Some((Reason::NotReentrant, refused("reenter", seen)));
         }
         if self.profile.running.instances.len() >= limits::INSTANCES {
-            return Some(Reason::FrequencyCapped);
+            let seen = Seen {
+                limit: u32::try_from(limits::INSTANCES).ok(),
+                ..Seen::default()
+            };
+            return Some((Reason::FrequencyCapped, refused("instances", seen)));
         }
         self.contend(flow)
     }
 
     /// At most one running instance per customer among the flows of a group: the higher priority wins, the running one wins a tie.
-    fn contend(&mut self, flow: &Flow) -> Option<Reason> {
+    fn contend(&mut self, flow: &Flow) -> Option<(Reason, Check)> {
         let group = flow.exclusive_group.as_ref()?;
         let in_group = |turn: &Self, instance: &Instance| {
             turn.flow_of(instance)
@@ -274,8 +297,13 @@ impl Turn<'_> {
             .iter()
             .filter_map(|instance| in_group(self, instance))
             .collect();
-        if rivals.iter().any(|rival| rival.priority >= flow.priority) {
-            return Some(Reason::ExclusiveGroup);
+        if let Some(rival) = rivals.iter().find(|rival| rival.priority >= flow.priority) {
+            let seen = Seen {
+                scope: Some(group.to_string()),
+                flow: Some(rival.name.to_string()),
+                ..Seen::default()
+            };
+            return Some((Reason::ExclusiveGroup, refused("exclusive_group", seen)));
         }
         let mut index = 0;
         while let Some(instance) = self.profile.running.instances.get(index) {
@@ -288,7 +316,7 @@ impl Turn<'_> {
     }
 
     /// Logs that an instance may not begin: once a day for each reason, because whoever looks around enters again with every click.
-    fn skip_entry(&mut self, flow: &Flow, key: &str, birth: &Birth, reason: Reason) {
+    fn skip_entry(&mut self, flow: &Flow, key: &str, birth: &Birth, reason: Reason, check: Check) {
         if !self
             .profile
             .history
@@ -312,7 +340,18 @@ impl Turn<'_> {
         .id();
         let mut verdict = self.verdict(VerdictKind::Skip, id, Why::Reason(reason));
         verdict.place = Some(place_at(flow, key, 0));
+        verdict.checks = vec![check];
         self.verdicts.push(verdict);
+    }
+}
+
+/// What keeps an instance from beginning; the numbers say it all.
+fn refused(name: &'static str, seen: Seen) -> Check {
+    Check {
+        name,
+        passed: false,
+        detail: String::new(),
+        seen: Some(Box::new(seen)),
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use super::Plan;
 use super::ledger::{Health, Ledger};
 use super::quiet::{describe, quiet_until};
-use crate::decision::{Check, Offer, Reason};
+use crate::decision::{Check, Offer, Reason, Seen};
 use crate::flow::{Class, Flow};
 use crate::policy::{Channel, ChannelMode};
 use crate::profile::Profile;
@@ -75,6 +75,8 @@ pub(super) struct Gate<'a> {
     now: Timestamp,
     zone: TimeZone,
     checks: Vec<Check>,
+    /// What stands in the way, by the check that is being made.
+    seen: Option<Box<Seen>>,
 }
 
 /// Passes a wish through the gate: the ruling, and the checks that were met on the way.
@@ -92,6 +94,7 @@ pub(super) fn examine(
         now,
         zone: profile.zone(&plan.policy),
         checks: Vec::with_capacity(14),
+        seen: None,
     };
     let ruling = gate.rule(wish).err().unwrap_or(Ruling::Pass);
     (ruling, gate.checks)
@@ -129,11 +132,18 @@ impl Gate<'_> {
     }
 
     fn note(&mut self, name: &'static str, passed: bool, detail: String) {
+        let seen = self.seen.take().filter(|_| !passed);
         self.checks.push(Check {
             name,
             passed,
             detail,
+            seen,
         });
+    }
+
+    /// Remembers what stands in the way, for the check that is noted next.
+    fn saw(&mut self, seen: Seen) {
+        self.seen = Some(Box::new(seen));
     }
 
     /// Notes a check and turns a failed one into its ruling.
@@ -167,6 +177,13 @@ impl Gate<'_> {
             (None, Health::Probe) => (None, "down: this contact is to find out whether still"),
             (fault, Health::Up | Health::Probe | Health::Down) => (fault, detail),
         };
+        if fault == Some(Reason::ChannelDown) {
+            let at = self.ledger.down_since(wish.channel);
+            self.saw(Seen {
+                at,
+                ..Seen::default()
+            });
+        }
         self.verdict("channel", fault.map(Ruling::PassOver), detail.to_owned())
     }
 
@@ -177,6 +194,10 @@ impl Gate<'_> {
         }
         let country = self.profile.person.country();
         let until = quiet_until(rules, country, self.now, &self.zone);
+        self.saw(Seen {
+            until,
+            ..Seen::default()
+        });
         let failed = until.map(|until| Ruling::Defer(until, Reason::QuietHours));
         self.verdict("quiet_hours", failed, describe(rules, country))
     }
@@ -185,7 +206,13 @@ impl Gate<'_> {
     fn control(&mut self, wish: &Wish<'_>) -> Result<(), Ruling> {
         let policy = &self.plan.policy;
         let bucket = self.profile.person.bucket.unwrap_or_default();
+        let share = |limit: u32| Seen {
+            count: Some(bucket),
+            limit: Some(limit),
+            ..Seen::default()
+        };
         if bucket < policy.control_group {
+            self.saw(share(policy.control_group));
             let held = Ruling::Observe(Reason::HoldoutGlobal);
             return self.verdict("control_group", Some(held), String::new());
         }
@@ -196,6 +223,12 @@ impl Gate<'_> {
                 let salt = format!("{}\0{}", policy.control_salt, flow.name);
                 control_bucket(&salt, self.profile.key()) < flow.holdout
             });
+        if let Some(flow) = wish.flow.filter(|_| own) {
+            self.saw(Seen {
+                limit: Some(flow.holdout),
+                ..Seen::default()
+            });
+        }
         let held = own.then_some(Ruling::Observe(Reason::HoldoutFlow));
         self.verdict("control_group", held, String::new())
     }

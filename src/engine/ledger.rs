@@ -135,6 +135,11 @@ impl Ledger {
         }
     }
 
+    /// Since when a channel is down.
+    pub(super) fn down_since(&self, channel: &Channel) -> Option<Timestamp> {
+        self.accounts.get(&*channel.name)?.down_since
+    }
+
     /// The task's share of a channel's budget, and what is spent of it today.
     pub(super) fn budget(
         &self,

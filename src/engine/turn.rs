@@ -125,6 +125,7 @@ impl Turn<'_> {
             Source::Event(event, origin) => Cause {
                 origin: (*origin).clone(),
                 event_id: event.id.clone(),
+                kind: Some(event.kind),
             },
             Source::Timer(armed) => Cause {
                 origin: Origin {
@@ -134,6 +135,7 @@ impl Turn<'_> {
                     timestamp: armed.timestamp,
                 },
                 event_id: armed.event_id.clone(),
+                kind: None,
             },
         }
     }

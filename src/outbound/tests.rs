@@ -95,11 +95,13 @@ fn verdict(kind: VerdictKind, message: Option<Message>) -> Verdict {
             name: "caps",
             passed: true,
             detail: "0 of 1 in 16h".to_owned(),
+            seen: None,
         }],
         decided_at: at(10),
         cause: Cause {
             origin: origin(),
             event_id: "e-1".to_owned(),
+            kind: None,
         },
         target: None,
         until: None,
@@ -208,6 +210,9 @@ fn a_trigger_is_what_the_contract_shows() {
         (&*log.topic, log.key.as_deref()),
         ("shop-decisions", Some(&b"c:c-7"[..]))
     );
+    // The log alone also says when the record was written that led to it.
+    let cause = |at: &str| format!(r#""event_id":"e-1"{at}}}"#);
+    let common = common.replace(&cause(""), &cause(r#","at":"2026-03-01T09:00:00Z""#));
     assert_eq!(
         text(log),
         format!(

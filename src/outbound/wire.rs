@@ -7,8 +7,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::decision::{
-    Cause, DecisionId, Message, SCHEMA_VERSION, Scope, Suppress, Trigger, Verdict,
+    Cause, Check, DecisionId, Message, SCHEMA_VERSION, Scope, Suppress, Trigger, Verdict,
 };
+use crate::event::EventType;
 use crate::policy::Channel;
 use crate::profile::Block;
 use crate::value::{ProfileKey, Timestamp};
@@ -109,15 +110,23 @@ struct CauseWire<'a> {
     partition: i32,
     offset: i64,
     event_id: &'a str,
+    /// Of the log alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "type")]
+    kind: Option<&'static str>,
 }
 
 impl<'a> CauseWire<'a> {
     fn new(cause: &'a Cause) -> Self {
+        let origin = &cause.origin;
         Self {
-            topic: &cause.origin.topic,
-            partition: cause.origin.partition,
-            offset: cause.origin.offset,
+            topic: &origin.topic,
+            partition: origin.partition,
+            offset: origin.offset,
             event_id: &cause.event_id,
+            at: None,
+            kind: None,
         }
     }
 }
@@ -141,6 +150,47 @@ struct CheckWire<'a> {
     check: &'static str,
     passed: bool,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision_id: Option<Shown<DecisionId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<&'a str>,
+}
+
+impl<'a> CheckWire<'a> {
+    fn new(check: &'a Check) -> Self {
+        let seen = check.seen.as_deref();
+        Self {
+            check: check.name,
+            passed: check.passed,
+            detail: &check.detail,
+            scope: seen.and_then(|seen| seen.scope.as_deref()),
+            flow: seen.and_then(|seen| seen.flow.as_deref()),
+            channel: seen.and_then(|seen| seen.channel.as_deref()),
+            decision_id: seen.and_then(|seen| seen.decision).map(Shown),
+            order_id: seen.and_then(|seen| seen.order_id.as_deref()),
+            at: seen.and_then(|seen| seen.at),
+            until: seen.and_then(|seen| seen.until),
+            count: seen.and_then(|seen| seen.count),
+            limit: seen.and_then(|seen| seen.limit),
+            window: seen.and_then(|seen| seen.window.as_deref()),
+        }
+    }
 }
 
 /// `{"scope":"product","value":"p-5"}`; `all` has no value.
@@ -237,11 +287,9 @@ impl<'a> VerdictWire<'a> {
         }
         wire.test = verdict.test.then_some(true);
         wire.contaminated = verdict.contaminated.then_some(true);
-        let checks = verdict.checks.iter().map(|check| CheckWire {
-            check: check.name,
-            passed: check.passed,
-            detail: &check.detail,
-        });
+        wire.cause.at = Some(verdict.cause.origin.timestamp);
+        wire.cause.kind = verdict.cause.kind.map(EventType::name);
+        let checks = verdict.checks.iter().map(CheckWire::new);
         wire.checks = Some(checks.collect());
         wire
     }

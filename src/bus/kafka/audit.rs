@@ -1,4 +1,4 @@
-//! Reading a changelog from outside, for `state verify`: no group member, no producer, so a running instance does not notice.
+//! Reading a changelog for `state verify`, and the decision log for `explain`, from outside: no group member, no producer, so a running instance does not notice.
 
 use std::time::Duration;
 
@@ -62,4 +62,37 @@ pub fn read_changelog(
             return Err(Failure::new(attempted, "no answer", Remedy::Retry));
         }
     }
+}
+
+/// Calls `each` with every committed value of one partition of the decision log, in order, up to the end that it has now.
+///
+/// # Errors
+/// `Retry` when the broker does not answer; `Fatal` when it refuses.
+pub fn read_decisions(
+    settings: &Settings,
+    clock: &dyn Clock,
+    topic: &str,
+    partition: i32,
+    each: &mut dyn FnMut(&[u8]),
+) -> Result<(), Failure> {
+    // Read as a changelog is: by hand, as no member of any group.
+    let mut settings = settings.clone();
+    settings.changelog = topic.into();
+    let asker: BaseConsumer = settings
+        .asker("read_committed")
+        .create()
+        .map_err(|error| failure(Call::Connect, "make the client for watermarks", &error))?;
+    // Of a read_committed client the end is that of what is committed: an open transaction is not waited for.
+    let (_, end) = asker
+        .fetch_watermarks(topic, partition, ANSWER)
+        .map_err(|error| {
+            let attempted = format!("ask for the end of {topic} partition {partition}");
+            failure(Call::Ask, attempted, &error)
+        })?;
+    let until = NextOffset::at(end);
+    read_changelog(&settings, clock, partition, until, &mut |record| {
+        if let Some(value) = &record.value {
+            each(value);
+        }
+    })
 }

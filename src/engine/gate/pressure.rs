@@ -1,7 +1,7 @@
 //! What else the customer hears: rivals, offers that reached them, caps and gaps.
 
 use super::{Gate, Ruling, Wish};
-use crate::decision::Reason;
+use crate::decision::{Reason, Seen};
 use crate::engine::advance::step_of;
 use crate::engine::caps::{self, Weight};
 use crate::engine::ledger::next_shop_day;
@@ -41,7 +41,13 @@ impl Gate<'_> {
             || group.to_string(),
             |(_, rival)| format!("{group}: {}", rival.name),
         );
+        let seen = rival.map(|(_, rival)| Seen {
+            scope: Some(group.to_string()),
+            flow: Some(rival.name.to_string()),
+            ..Seen::default()
+        });
         let failed = rival.map(|_| Ruling::End(Reason::ExclusiveGroup));
+        self.seen = seen.map(Box::new);
         self.verdict("exclusive_group", failed, detail)
     }
 
@@ -69,6 +75,13 @@ impl Gate<'_> {
             || wish.priority().to_string(),
             |(due, flow)| format!("{flow} is to go first at {due}"),
         );
+        if let Some((due, flow)) = &holder {
+            self.saw(Seen {
+                flow: Some(flow.clone()),
+                until: Some(*due),
+                ..Seen::default()
+            });
+        }
         let after = |due: Timestamp| due.plus(Span::from_millis(1));
         let failed = holder.map(|(due, _)| Ruling::Defer(after(due), Reason::LowerPriority));
         self.verdict("priority", failed, detail)
@@ -101,22 +114,29 @@ impl Gate<'_> {
         let Some(offer) = wish.offer else {
             return Ok(());
         };
-        let reached = self.profile.contacts.iter().any(|contact| {
+        let reached = self.profile.contacts.iter().find(|contact| {
             contact.offer.as_ref() == Some(&offer.id)
                 && *contact.channel != *wish.channel.name
                 && (contact.opened_at.is_some() || contact.clicked_at.is_some())
                 && !Self::is_own(wish, contact)
         });
-        let failed = reached.then_some(Ruling::End(Reason::AlreadyReachedOtherChannel));
+        let failed = reached.map(|_| Ruling::End(Reason::AlreadyReachedOtherChannel));
+        self.seen = reached.map(|contact| Box::new(said_before(contact)));
         self.verdict("offer", failed, String::new())
     }
 
     pub(super) fn same_message(&mut self, wish: &Wish<'_>) -> Result<(), Ruling> {
         let since = self.now.minus(self.plan.policy.same_message);
-        let twice = self.profile.contacts.iter().any(|contact| {
+        let twice = self.profile.contacts.iter().find(|contact| {
             contact.template == wish.template && contact.holds_slot() && contact.handed_at > since
         });
-        let failed = twice.then_some(Ruling::End(Reason::DuplicateMessage));
+        let failed = twice.map(|_| Ruling::End(Reason::DuplicateMessage));
+        self.seen = twice.map(|contact| {
+            let mut seen = said_before(contact);
+            seen.at = Some(contact.handed_at);
+            seen.window = Some(self.plan.policy.same_message.to_string());
+            Box::new(seen)
+        });
         let detail = format!("within {}", self.plan.policy.same_message);
         self.verdict("same_message", failed, detail)
     }
@@ -189,16 +209,19 @@ impl Gate<'_> {
     pub(super) fn caps(&mut self, wish: &Wish<'_>) -> Result<(), Ruling> {
         let mut worst: Option<(Timestamp, Reason)> = None;
         let mut details = Vec::new();
-        let mut note = |until: Timestamp, reason: Reason, detail: String| {
+        let mut by = None;
+        let mut note = |until: Timestamp, reason: Reason, detail: String, seen: Seen| {
             details.push(detail);
             if worst.is_none_or(|(known, _)| known < until) {
                 worst = Some((until, reason));
+                by = Some(Box::new(seen));
             }
         };
         for (cap, reason) in self.caps_of(wish) {
             let contacts = &self.profile.contacts;
             if let Some(full) = caps::full(&cap, contacts, None, self.now, &self.zone) {
-                note(full.until, reason, caps::describe(&cap, &full));
+                let seen = caps::seen(&cap, &full);
+                note(full.until, reason, caps::describe(&cap, &full), seen);
             }
         }
         let policy = &self.plan.policy;
@@ -209,8 +232,15 @@ impl Gate<'_> {
         {
             let until = next_shop_day(policy, self.now);
             let detail = format!("budget of {}: {spent} of {share} today", wish.channel.name);
-            note(until, Reason::ChannelBudget, detail);
+            let seen = Seen {
+                until: Some(until),
+                count: Some(spent),
+                limit: Some(share),
+                ..Seen::default()
+            };
+            note(until, Reason::ChannelBudget, detail, seen);
         }
+        self.seen = by;
         let failed = worst.map(|(until, reason)| Ruling::Capped(until, reason));
         self.verdict("caps", failed, details.join("; "))
     }
@@ -220,10 +250,29 @@ impl Gate<'_> {
             return Ok(());
         }
         let gap = self.plan.policy.min_gap;
-        let until = caps::last_contact(&self.profile.contacts)
-            .map(|last| last.plus(gap))
+        let last = caps::last_contact(&self.profile.contacts);
+        let until = last
+            .map(|last| last.handed_at.plus(gap))
             .filter(|until| *until > self.now);
+        self.seen = last.map(|contact| {
+            let mut seen = said_before(contact);
+            seen.at = Some(contact.handed_at);
+            seen.until = until;
+            seen.window = Some(gap.to_string());
+            Box::new(seen)
+        });
         let failed = until.map(|until| Ruling::Defer(until, Reason::MinGap));
         self.verdict("min_gap", failed, gap.to_string())
+    }
+}
+
+/// An earlier contact that stands in the way; when it reached the customer.
+fn said_before(contact: &Contact) -> Seen {
+    Seen {
+        flow: contact.flow.clone(),
+        channel: Some(contact.channel.clone()),
+        decision: Some(contact.id),
+        at: contact.clicked_at.or(contact.opened_at),
+        ..Seen::default()
     }
 }

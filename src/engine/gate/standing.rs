@@ -1,7 +1,7 @@
 //! Who the customer is to us: what they allow, where they can be reached, what was suppressed, what they went through.
 
 use super::{Gate, Ruling, Wish};
-use crate::decision::{Reason, Scope};
+use crate::decision::{Reason, Scope, Seen};
 use crate::event::Consent;
 use crate::flow::Class;
 use crate::policy::Channel;
@@ -60,6 +60,13 @@ impl Gate<'_> {
         let detail = wish
             .list
             .map_or_else(|| "every list".to_owned(), |list| format!("list {list}"));
+        let entry = self.profile.reach.consent(&wish.channel.name, wish.list);
+        let valid = self.plan.policy.consent_valid;
+        self.saw(Seen {
+            at: entry.map(|entry| entry.at),
+            window: (fault == Some(Reason::ConsentExpired)).then(|| valid.to_string()),
+            ..Seen::default()
+        });
         self.verdict("consent", fault.map(Ruling::PassOver), detail)
     }
 
@@ -84,6 +91,12 @@ impl Gate<'_> {
 
     pub(super) fn address(&mut self, wish: &Wish<'_>) -> Result<(), Ruling> {
         let fault = self.address_fault(wish.channel, wish.class);
+        if fault == Some(Reason::SoftBounceLimit) {
+            self.saw(Seen {
+                limit: Some(self.plan.policy.soft_bounce_limit),
+                ..Seen::default()
+            });
+        }
         self.verdict("address", fault.map(Ruling::PassOver), String::new())
     }
 
@@ -118,7 +131,20 @@ impl Gate<'_> {
         let reason = whole
             .map(|block| block.reason)
             .or_else(|| all_bought.then_some(Reason::PurchasedRelevant));
+        let by = whole.or_else(|| wish.products.iter().find_map(covered));
+        let seen = by.map(|block| Seen {
+            decision: block
+                .on
+                .iter()
+                .find(|on| *on.channel == *wish.channel.name)
+                .map(|on| on.decision),
+            order_id: block.order_id.clone(),
+            at: Some(block.from),
+            until: block.until,
+            ..Seen::default()
+        });
         let detail = format!("{} live", live.len());
+        self.seen = seen.map(Box::new);
         self.verdict("suppressions", reason.map(Ruling::End), detail)
     }
 
@@ -152,6 +178,17 @@ impl Gate<'_> {
             None
         };
         let detail = found.map_or("", |(_, detail)| detail).to_owned();
+        let (at, within) = match detail.as_str() {
+            "recent_buyer" => (last_order, Some(traits.recent_buyer.within)),
+            "returned" => (returned, Some(traits.returned.within)),
+            _ => (None, None),
+        };
+        self.saw(Seen {
+            scope: Some(detail.clone()),
+            at,
+            window: within.map(|within| within.to_string()),
+            ..Seen::default()
+        });
         let failed = found.map(|(reason, _)| Ruling::End(reason));
         self.verdict("traits", failed, detail)
     }
