@@ -161,7 +161,8 @@ pub fn run(
         Err(stop) => {
             if !stop.text.is_empty() {
                 // Nobody is left to tell when standard error is closed.
-                drop(writeln!(io::stderr(), "{}", stop.text.trim_end()));
+                let text = paint::Paint::of_errors(environment).problems(stop.text.trim_end());
+                drop(writeln!(io::stderr(), "{text}"));
             }
             ExitCode::from(stop.exit as u8)
         }

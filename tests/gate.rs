@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use shop::{Shop, flows, open_policy};
 use tidegate::decision::Reason;
 use tidegate::engine::Plan;
+use tidegate::explain::{Entry, Reader};
+use tidegate::outbound::log_line;
 use tidegate::policy::traits::{Guard, Keeps};
 use tidegate::policy::{
     Breaker, Cap, CapScope, ChannelMode, MinuteOfDay, Policy, QuietHours, QuietRule, Window,
@@ -293,8 +295,8 @@ fn hours(from: u32, to: u32) -> QuietRule {
     })
 }
 
-/// What is said of `promo` when it stands at the gate at eleven: its reason, or `sent`.
-fn stands_at_the_gate(faults: &[&Fault]) -> String {
+/// What is said of `promo` when it stands at the gate at eleven: its reason, or `sent`; and the sentence of `explain`.
+fn stands_at_the_gate(faults: &[&Fault]) -> (String, String) {
     let mut policy = open_policy();
     policy.channels.get_mut("email").unwrap().breaker = Some(Breaker {
         failures: 2,
@@ -364,30 +366,39 @@ fn stands_at_the_gate(faults: &[&Fault]) -> String {
             .is_some_and(|place| &*place.flow == "promo")
     };
     let verdict = shop.verdicts.iter().find(own);
-    match verdict {
+    let said = verdict.map_or_else(String::new, |verdict| {
+        let entry = Entry::read(&log_line(verdict)).unwrap();
+        Reader::new("UTC").sentence(&entry)
+    });
+    let reason = match verdict {
         Some(verdict) if verdict.kind.name() == "send" => "sent".to_owned(),
         Some(verdict) => verdict.why.name().to_owned(),
         None => "nothing".to_owned(),
-    }
+    };
+    (reason, said)
 }
 
 #[test]
 fn of_two_checks_that_fail_the_earlier_names_the_reason() {
     let faults = faults();
-    assert_eq!(stands_at_the_gate(&[]), "sent");
+    assert_eq!(stands_at_the_gate(&[]).0, "sent");
     let mut text = String::from(
-        "# The gate's order (product.md §7). Each line: two checks that would both fail, and the reason that is named.\n",
+        "# The gate's order (product.md §7). Each line: two checks that would both fail, and the reason that is named.\n\
+         # Of a check alone also what `tidegate explain` says; of two only where that is not the same.\n",
     );
     let mut wrong = String::new();
     for (index, first) in faults.iter().enumerate() {
-        let alone = stands_at_the_gate(&[first]);
-        writeln!(text, "\n{} alone: {alone}", first.check).unwrap();
+        let (alone, sentence) = stands_at_the_gate(&[first]);
+        writeln!(text, "\n{} alone: {alone}\n  {sentence}", first.check).unwrap();
         if alone != first.reason.name() {
             writeln!(wrong, "{} alone: {alone}", first.check).unwrap();
         }
         for second in &faults[index + 1..] {
-            let reason = stands_at_the_gate(&[first, second]);
+            let (reason, said) = stands_at_the_gate(&[first, second]);
             writeln!(text, "{} and {}: {reason}", first.check, second.check).unwrap();
+            if said != sentence {
+                writeln!(text, "  {said}").unwrap();
+            }
             // Caps and budget are one check: the one that is full longest names the reason.
             let one_check = first.check == "caps" && second.check == "budget";
             if reason != first.reason.name() && !one_check {

@@ -340,6 +340,90 @@ fn a_changed_delay_a_new_step_and_flows_that_come_and_go_show_as_what_they_are()
     assert!(itself.contains("nothing differs"), "{itself}");
 }
 
+#[test]
+fn a_person_is_told_why_from_the_decision_log_alone() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diff");
+    let scratch = Scratch::new("explain");
+    let log = scratch.0.join("decisions.jsonl");
+    let config = golden.join("tidegate.yaml");
+    let until = "2026-03-06T00:00:00Z";
+    let more = ["--until", until, "--decisions", log.to_str().unwrap()];
+    replay(&config, &golden.join("events.jsonl"), &more);
+    let explain = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args([
+                "explain",
+                "--config",
+                config.to_str().unwrap(),
+                "--log",
+                log.to_str().unwrap(),
+            ])
+            .args(more)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let lines = std::fs::read_to_string(&log).unwrap();
+    let defer = lines
+        .lines()
+        .find(|line| line.contains(r#""verdict":"defer""#))
+        .unwrap();
+    let defer: serde_json::Value = serde_json::from_str(defer).unwrap();
+    let defer = defer["decision_id"].as_str().unwrap();
+    let questions: [&[&str]; 5] = [
+        &["--customer", "eve"],
+        &["--customer", "eve", "--decision", defer],
+        &[
+            "--customer",
+            "eve",
+            "--flow",
+            "review",
+            "--at",
+            "2026-03-02T12:00:00Z",
+        ],
+        &[
+            "--customer",
+            "ben",
+            "--flow",
+            "cart",
+            "--at",
+            "2026-03-02T12:00:00Z",
+        ],
+        &[
+            "--customer",
+            "nobody",
+            "--flow",
+            "cart",
+            "--at",
+            "2027-01-01T00:00:00Z",
+        ],
+    ];
+    let mut told = String::new();
+    for question in questions {
+        writeln!(
+            told,
+            "$ tidegate explain {}\n{}",
+            question.join(" "),
+            explain(question)
+        )
+        .unwrap();
+    }
+    let path = golden.join("explained.txt");
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        std::fs::write(&path, &told).unwrap();
+    }
+    assert_eq!(told, std::fs::read_to_string(&path).unwrap());
+    let answer = explain(&["--customer", "eve", "--decision", defer, "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let sentence = answer["decisions"][0]["sentence"].as_str().unwrap();
+    assert!(
+        sentence.ends_with("2nd e-mail in 16 h, cap 1; the first left at 11:40 for `hello`."),
+        "{sentence}"
+    );
+    assert_eq!(answer["log"]["decisions"], 9);
+}
+
 /// A few hundred events of forty customers, whose like a seed gives again.
 fn crowd(seed: u64) -> String {
     let mut state = seed;

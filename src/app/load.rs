@@ -47,10 +47,10 @@ impl fmt::Display for Findings {
         let mut count = self.files.len();
         if let Some(problems) = &self.config {
             count += problems.list.len();
-            writeln!(f, "{problems}")?;
+            writeln!(f, "{problems}\n")?;
         }
         for problem in &self.files {
-            writeln!(f, "{problem}")?;
+            writeln!(f, "{problem}\n")?;
         }
         write!(f, "{count} problem{}", if count == 1 { "" } else { "s" })
     }

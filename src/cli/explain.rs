@@ -236,7 +236,7 @@ impl Telling<'_> {
         let sentence = wrapped(&self.reader.sentence(entry), WIDTH - 31, 31);
         let cause = &entry.cause;
         let from = format!(
-            "{:31}{}  event {} in {}/{} at {}",
+            "{:31}{}  event {}, {} partition {} offset {}",
             "", entry.decision_id, cause.event_id, cause.topic, cause.partition, cause.offset
         );
         let from = self.paint.on(Tone::Faint, &from);

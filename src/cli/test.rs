@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::paint::{Paint, Tone};
 use super::{Environment, Exit, Output, Stop};
 use crate::app::load;
 use crate::config::{Config, Overrides};
@@ -54,24 +55,35 @@ impl Test {
             let text = format!("{}\n{} problems", all.join("\n"), problems.len());
             Stop::new(Exit::Config, text)
         })?;
-        tell(&report, self.coverage, output)
+        tell(&report, self.coverage, Paint::of(environment), output)
     }
 }
 
-fn tell(report: &Report, coverage: bool, output: Output<'_>) -> Result<(), Stop> {
+fn tell(report: &Report, coverage: bool, paint: Paint, output: Output<'_>) -> Result<(), Stop> {
+    let (ok, fail) = (paint.on(Tone::Plus, "ok  "), paint.on(Tone::Minus, "FAIL"));
     let mut failed = 0;
     for played in &report.played {
         match &played.outcome {
-            Outcome::Passed => writeln!(output, "ok    {}: {}", played.flow, played.name)?,
+            Outcome::Passed => writeln!(output, "{ok}  {}: {}", played.flow, played.name)?,
             Outcome::Failed(difference) => {
                 failed += 1;
-                writeln!(output, "FAIL  {}: {}", played.flow, played.name)?;
+                writeln!(output, "{fail}  {}: {}", played.flow, played.name)?;
                 writeln!(output, "  {}", played.place)?;
-                write!(output, "{difference}")?;
+                for line in difference.to_string().lines() {
+                    let trimmed = line.trim_start();
+                    let shown = if trimmed.starts_with('✗') {
+                        paint.on(Tone::Minus, line)
+                    } else if trimmed.starts_with('✓') {
+                        paint.on(Tone::Faint, line)
+                    } else {
+                        line.to_owned()
+                    };
+                    writeln!(output, "{shown}")?;
+                }
             }
             Outcome::Broken(why) => {
                 failed += 1;
-                writeln!(output, "FAIL  {}: {}", played.flow, played.name)?;
+                writeln!(output, "{fail}  {}: {}", played.flow, played.name)?;
                 writeln!(output, "  {}", played.place)?;
                 writeln!(output, "  it cannot be played: {why}")?;
             }

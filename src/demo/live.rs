@@ -27,6 +27,8 @@ use crate::worker::Halt;
 
 /// Between two pictures.
 const FRAME: Duration = Duration::from_millis(100);
+/// At the end the decisions on the last purchases are waited for, at most that long.
+const SEEING_OUT: Duration = Duration::from_secs(1);
 /// The embedded broker lets a new group wait three seconds for more members; much more than that is a fault.
 const OPENING: Duration = Duration::from_secs(30);
 
@@ -258,6 +260,7 @@ impl Play<'_> {
             let size = screen.size(elapsed);
             screen.draw(&view::frame(&board, size))?;
         }
+        self.see_out();
         Ok(())
     }
 
@@ -275,8 +278,39 @@ impl Play<'_> {
             }
             output.flush()?;
         }
+        self.see_out();
+        for line in self.narrator.take_lines() {
+            writeln!(output, "{}", view::plain(&line))?;
+        }
         writeln!(output)?;
         Ok(())
+    }
+
+    /// The last purchases are not cut off in the middle: what they caused is read, and no more counted that is published meanwhile.
+    fn see_out(&mut self) {
+        let last = self.clock.elapsed() + SEEING_OUT;
+        loop {
+            let elapsed = self.clock.elapsed();
+            self.narrator.tick(self.clock.wall(), elapsed);
+            if self.narrator.awaited() == 0 || elapsed >= last {
+                return;
+            }
+            match self.told.recv_timeout(FRAME) {
+                Ok(Note::Read {
+                    seen,
+                    on_stage,
+                    at,
+                    elapsed,
+                }) if self.narrator.awaits(&seen.event_id) => {
+                    self.narrator.read(&seen, on_stage, at, elapsed);
+                }
+                Ok(
+                    Note::Read { .. } | Note::Published { .. } | Note::OpenCarts(_) | Note::Enough,
+                )
+                | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
     }
 
     fn limit(&self) -> Option<Duration> {

@@ -7,65 +7,14 @@ use std::time::Duration;
 
 use super::latency::Latency;
 use super::seen::{Seen, SeenKind};
-use crate::decision::VerdictKind;
+use crate::decision::{Reason, VerdictKind};
 use crate::value::{Money, Timestamp};
 
-/// Something worth telling.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Fact {
-    /// Went away without paying.
-    CartLeft {
-        customer: String,
-        items: i64,
-        total: Money,
-    },
-    /// Made an account.
-    SignedUp { customer: String },
-    /// Took everything out again.
-    CartEmptied { customer: String },
-    /// Paid.
-    Bought { customer: String, total: Money },
-    /// Changed their mind.
-    OrderCancelled { customer: String },
-    /// A message left.
-    Sent { customer: String, channel: String },
-    /// A sender obeyed a cancel before the message left.
-    Recalled { customer: String, channel: String },
-    /// A message came back.
-    Bounced { customer: String, channel: String },
-    /// Somebody read it.
-    Opened { customer: String, channel: String },
-    /// Somebody followed its link.
-    Clicked { customer: String, channel: String },
-    /// Somebody had enough.
-    Unsubscribed { customer: String, channel: String },
-}
+mod tale;
 
-/// How a piece of a sentence is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
-    Plain,
-    Dim,
-    /// Who it is about.
-    Who,
-    /// The customer did something.
-    Shop,
-    /// Something is said to the customer.
-    Speak,
-    /// Something is kept from the customer.
-    Hush,
-    /// Something went wrong on the way.
-    Trouble,
-    /// A figure.
-    Figure,
-}
+pub(super) use tale::{Fact, Line, Tone};
 
-/// One sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) at: Timestamp,
-    pub(super) pieces: Vec<(Tone, String)>,
-}
+use tale::{list, message_of, words};
 
 /// A purchase whose suppressions are being read.
 struct Purchase {
@@ -246,6 +195,16 @@ impl Narrator {
         }
     }
 
+    /// Is this the id of a purchase whose suppressions are still being read?
+    pub(super) fn awaits(&self, event_id: &str) -> bool {
+        self.purchases.contains_key(event_id)
+    }
+
+    /// How many such purchases there are.
+    pub(super) fn awaited(&self) -> usize {
+        self.purchases.len()
+    }
+
     fn tell_purchase(&mut self, at: Timestamp, mut purchase: Purchase) {
         let took = purchase.last.saturating_sub(purchase.published);
         if !purchase.shut.is_empty() {
@@ -273,52 +232,9 @@ impl Narrator {
     }
 
     fn tell_fact(&mut self, at: Timestamp, fact: Fact) {
-        let (customer, tone, text) = match fact {
-            Fact::CartLeft {
-                customer,
-                items,
-                total,
-            } => {
-                let noun = if items == 1 { "item" } else { "items" };
-                (
-                    customer,
-                    Tone::Shop,
-                    format!("leaves a cart ({items} {noun}, {} EUR)", total.decimal(2)),
-                )
-            }
-            Fact::SignedUp { customer } => (customer, Tone::Shop, "signs up".to_owned()),
-            Fact::CartEmptied { customer } => (
-                customer,
-                Tone::Shop,
-                "empties the cart: no reminder".to_owned(),
-            ),
-            Fact::OrderCancelled { customer } => {
-                (customer, Tone::Shop, "cancels the order".to_owned())
-            }
-            Fact::Sent { customer, channel } => (
-                customer,
-                Tone::Dim,
-                format!("{channel} sender: message sent"),
-            ),
-            Fact::Recalled { customer, channel } => (
-                customer,
-                Tone::Trouble,
-                format!("{channel} sender: recalled before it left"),
-            ),
-            Fact::Bounced { customer, channel } => (
-                customer,
-                Tone::Trouble,
-                format!("{channel} sender: bounced"),
-            ),
-            Fact::Clicked { customer, channel } => {
-                (customer, Tone::Shop, format!("clicks in the {channel}"))
-            }
-            Fact::Unsubscribed { customer, channel } => {
-                (customer, Tone::Shop, format!("unsubscribes from {channel}"))
-            }
-            Fact::Opened { .. } | Fact::Bought { .. } => return,
-        };
-        self.push(at, vec![(Tone::Who, customer), (tone, text)]);
+        if let Some((customer, tone, text)) = fact.sentence() {
+            self.push(at, vec![(Tone::Who, customer), (tone, text)]);
+        }
     }
 
     fn tell_decision(&mut self, at: Timestamp, seen: &Seen) {
@@ -376,14 +292,17 @@ impl Narrator {
     }
 
     fn tell_silent(&mut self, at: Timestamp, kind: VerdictKind, seen: &Seen) {
-        // The customer's own doing, which is told already.
+        // The customer's own doing, which is told already; and a flow that ends unsaid is no news: whoever looks on has no browse reminder
+        // coming.
         let told = [
-            "purchased_relevant",
-            "goal_reached",
-            "cart_empty",
-            "order_cancelled",
+            Reason::PurchasedRelevant,
+            Reason::GoalReached,
+            Reason::ExitEvent,
+            Reason::CartEmpty,
+            Reason::CartCheckedOut,
+            Reason::OrderCancelled,
         ];
-        if told.contains(&seen.reason.as_str()) {
+        if told.iter().any(|reason| reason.name() == seen.reason) {
             return;
         }
         let (tone, text) = match kind {
@@ -432,30 +351,6 @@ impl Narrator {
             self.lines.pop_front();
         }
         self.lines.push_back(Line { at, pieces });
-    }
-}
-
-/// What a flow says to people.
-fn message_of(flow: &str) -> String {
-    match flow {
-        "abandoned_cart" => "reminder".to_owned(),
-        "welcome" => "welcome".to_owned(),
-        "post_purchase" => "thanks".to_owned(),
-        "" => "message".to_owned(),
-        other => words(other),
-    }
-}
-
-fn words(name: &str) -> String {
-    name.replace('_', " ")
-}
-
-/// `a, b and c`.
-fn list(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 
@@ -531,6 +426,21 @@ mod tests {
             (narrator.figures.recalled, narrator.figures.repeated),
             (1, 0)
         );
+    }
+
+    #[test]
+    fn a_flow_that_ends_unsaid_is_counted_and_not_told() {
+        let mut narrator = Narrator::default();
+        let skip = SeenKind::Logged(VerdictKind::Skip);
+        for reason in ["exit_event", "no_consent"] {
+            let seen = Seen {
+                reason: reason.to_owned(),
+                ..seen(skip, "email")
+            };
+            narrator.read(&seen, true, Timestamp::ZERO, Duration::ZERO);
+        }
+        assert_eq!(text(&narrator), ["c-017 no reminder: no consent"]);
+        assert_eq!(narrator.figures.verdicts[&VerdictKind::Skip], 2);
     }
 
     #[test]

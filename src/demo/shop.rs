@@ -11,7 +11,11 @@ use serde_json::{Map, Value, json};
 use super::dice::Dice;
 use super::narrator::Fact;
 use crate::event::Stream;
-use crate::value::{Money, Span, Timestamp};
+use crate::value::{Span, Timestamp};
+
+mod goods;
+
+use goods::{CATALOGUE, Cart, product_fields};
 
 /// An event to publish: on which stream, under which key, what.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,26 +27,6 @@ pub(super) struct Publish {
     /// What there is to tell once it is published.
     pub(super) fact: Option<Fact>,
 }
-
-/// Product id, category, price in cents.
-const CATALOGUE: [(&str, &str, i64); 16] = [
-    ("sneaker-01", "shoes/sneakers", 8_990),
-    ("sneaker-02", "shoes/sneakers", 11_900),
-    ("boot-01", "shoes/boots", 15_900),
-    ("sandal-01", "shoes/sandals", 3_990),
-    ("shirt-01", "clothes/shirts", 2_990),
-    ("shirt-02", "clothes/shirts", 3_490),
-    ("jeans-01", "clothes/trousers", 7_990),
-    ("jacket-01", "clothes/jackets", 12_990),
-    ("coffee-01", "food/coffee", 1_290),
-    ("coffee-02", "food/coffee", 2_490),
-    ("tea-01", "food/tea", 890),
-    ("lamp-01", "home/lamps", 4_990),
-    ("chair-01", "home/chairs", 17_900),
-    ("pan-01", "kitchen/pans", 5_990),
-    ("knife-01", "kitchen/knives", 6_490),
-    ("book-01", "books", 1_990),
-];
 
 /// Of the channels, share of customers with an address there, in percent.
 pub(super) const CHANNELS: [(&str, u64); 3] = [("email", 96), ("push", 70), ("sms", 60)];
@@ -93,29 +77,6 @@ struct Customer {
     busy: bool,
     /// On stage until then.
     stage: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug)]
-struct Cart {
-    id: u64,
-    /// Product of the catalogue and how many.
-    lines: BTreeMap<usize, i64>,
-    left: bool,
-}
-
-impl Cart {
-    fn total(&self) -> Money {
-        let minor = self
-            .lines
-            .iter()
-            .filter_map(|(product, quantity)| {
-                CATALOGUE
-                    .get(*product)
-                    .map(|(_, _, price)| price * quantity)
-            })
-            .sum();
-        Money::from_minor(minor)
-    }
 }
 
 /// The shop.
@@ -561,14 +522,6 @@ impl Shop {
             fact,
         }
     }
-}
-
-fn product_fields(product: usize, quantity: i64) -> Value {
-    let (id, category, price) = CATALOGUE.get(product).copied().unwrap_or(("", "", 0));
-    json!({
-        "product_id": id, "category": category, "quantity": quantity,
-        "price": Money::from_minor(price).decimal(2), "currency": "EUR"
-    })
 }
 
 fn put(object: &mut Value, name: &str, value: Value) {

@@ -153,7 +153,10 @@ fn on(entry: &Entry) -> String {
 fn flow(entry: &Entry) -> String {
     let flow = entry.flow.as_deref().unwrap_or("a campaign");
     match entry.instance.as_deref() {
-        Some(instance) if !instance.is_empty() => format!("`{flow}` for {instance}"),
+        // A flow of one instance per customer has nothing to name.
+        Some(instance) if !matches!(instance, "" | "customer") => {
+            format!("`{flow}` for {instance}")
+        }
         Some(_) | None => format!("`{flow}`"),
     }
 }

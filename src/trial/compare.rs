@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::Told;
-use crate::decision::{Message, Verdict, VerdictKind};
+use crate::decision::{Check, Message, Verdict, VerdictKind};
 use crate::flow::spec::trial::{Expected, Trial};
+use crate::words::wrapped;
 
 /// One line of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,7 +190,9 @@ fn summary(verdict: &Verdict) -> String {
             .filter(|place| place.step > 0)
             .map(|place| format!("step {}", place.step)),
         template(verdict).map(str::to_owned),
-        Some(verdict.why.name().to_owned()),
+        // A trigger's reason is its flow's name, unless the flow says otherwise.
+        Some(verdict.why.name().to_owned())
+            .filter(|why| place.is_none_or(|place| *place.flow != **why)),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     parts.join(" ")
@@ -197,23 +200,23 @@ fn summary(verdict: &Verdict) -> String {
 
 /// A verdict and the checks that led to it: those that passed by name, the one that did not with its numbers.
 fn with_checks(verdict: &Verdict) -> String {
-    let checks: Vec<String> = verdict
-        .checks
-        .iter()
-        .map(|check| {
-            let detail = if check.detail.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", check.detail)
-            };
-            if check.passed {
-                format!("{} ok", check.name)
-            } else {
-                format!("{} NO{detail}", check.name)
-            }
-        })
-        .collect();
-    format!("{}\n    {}", summary(verdict), checks.join(", "))
+    let (passed, failed): (Vec<&Check>, Vec<&Check>) =
+        verdict.checks.iter().partition(|check| check.passed);
+    let mut text = summary(verdict);
+    let passed: Vec<&str> = passed.iter().map(|check| check.name).collect();
+    if !passed.is_empty() {
+        let passed = wrapped(&passed.join(", "), 88, 6);
+        text.push_str(&format!("\n    ✓ {passed}"));
+    }
+    for check in failed {
+        let detail = match check.detail.as_str() {
+            "" => String::new(),
+            detail => format!(" ({detail})"),
+        };
+        let failed = wrapped(&format!("{}{detail}", check.name), 88, 6);
+        text.push_str(&format!("\n    ✗ {failed}"));
+    }
+    text
 }
 
 impl fmt::Display for Difference {

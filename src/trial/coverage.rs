@@ -146,7 +146,8 @@ impl fmt::Display for Coverage {
         }
         let unseen: Vec<&str> = self.unseen_reasons().map(Reason::name).collect();
         if !unseen.is_empty() {
-            writeln!(f, "  reasons that no test sees: {}", unseen.join(", "))?;
+            let unseen = crate::words::wrapped(&unseen.join(", "), 94, 4);
+            writeln!(f, "  reasons that no test sees:\n    {unseen}")?;
         }
         Ok(())
     }

@@ -187,7 +187,9 @@ impl Telling<'_> {
         let head = self.paint.on(tone, &format!("{:>9}", count(found.count)));
         writeln!(text, "{head}  {}", headline(kind, found.shift)).unwrap_or_default();
         for sample in &found.samples {
-            let example = format!("{:11}{}", "", self.example(sample));
+            // The words stay together, and a long reason gets lines of its own.
+            let example = wrapped(&self.example(sample), 89, 13);
+            let example = format!("{:11}{example}", "");
             writeln!(text, "{}", self.paint.on(Tone::Faint, &example)).unwrap_or_default();
         }
     }
@@ -253,9 +255,10 @@ fn flow_name(row: &Row) -> &str {
 /// What a sample is about: instance and step.
 fn subject(made: &Made) -> String {
     match (made.instance.as_str(), made.step) {
-        ("", 0) => "-".to_owned(),
+        // A flow of one instance per customer has nothing to name.
+        ("" | "customer", 0) => "-".to_owned(),
         (instance, 0) => instance.to_owned(),
-        ("", step) => format!("step {step} of {}", made.steps),
+        ("" | "customer", step) => format!("step {step} of {}", made.steps),
         (instance, step) => format!("{instance}, step {step} of {}", made.steps),
     }
 }
