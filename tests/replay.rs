@@ -341,6 +341,37 @@ fn a_changed_delay_a_new_step_and_flows_that_come_and_go_show_as_what_they_are()
 }
 
 #[test]
+fn many_customers_may_each_have_several_things_due_at_one_instant() {
+    let scratch = Scratch::new("nine");
+    let config = configuration(&scratch, "EUR", "1h");
+    // A second flow that is due when the first is.
+    let flow = std::fs::read_to_string(scratch.0.join("flow.yaml")).unwrap();
+    let second = flow.replace("flow: abandoned_cart", "flow: second");
+    scratch.write("second.yaml", &second);
+    let text = std::fs::read_to_string(&config).unwrap();
+    let both = text.replace("flows: flow.yaml", "flows: [flow.yaml, second.yaml]");
+    scratch.write("tidegate.yaml", &both);
+    let mut log = String::new();
+    // More than a profile may fire timers at once.
+    for customer in 0..1_100 {
+        writeln!(
+            log,
+            r#"{{"event_id":"e{customer}","type":"product_added","event_time":"2026-03-01T10:00:00Z","customer_id":"c-{customer}","properties":{{"cart_id":"k","product_id":"p"}}}}"#
+        )
+        .unwrap();
+    }
+    let events = scratch.write("events.jsonl", &log);
+    let until = ["--until", "2026-03-01T12:00:00Z", "--partitions", "1"];
+    let (_, told) = replay(&config, &events, &until);
+    // Nobody consented: each wish is passed over at the gate.
+    assert_eq!(
+        figure(&told, &["second", "skip", "no_consent"]),
+        1_100,
+        "{told}"
+    );
+}
+
+#[test]
 fn a_person_is_told_why_from_the_decision_log_alone() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diff");
     let scratch = Scratch::new("explain");

@@ -69,14 +69,15 @@ fn tell(report: &Report, coverage: bool, paint: Paint, output: Output<'_>) -> Re
                 failed += 1;
                 writeln!(output, "{fail}  {}: {}", played.flow, played.name)?;
                 writeln!(output, "  {}", played.place)?;
+                let mut passed = false;
                 for line in difference.to_string().lines() {
                     let trimmed = line.trim_start();
-                    let shown = if trimmed.starts_with('✗') {
-                        paint.on(Tone::Minus, line)
-                    } else if trimmed.starts_with('✓') {
-                        paint.on(Tone::Faint, line)
-                    } else {
-                        line.to_owned()
+                    // The names of those that passed may need several lines.
+                    passed = trimmed.starts_with('✓') || (passed && line.starts_with("          "));
+                    let shown = match (passed, trimmed.starts_with('✗')) {
+                        (true, _) => paint.on(Tone::Faint, line),
+                        (false, true) => paint.on(Tone::Minus, line),
+                        (false, false) => line.to_owned(),
                     };
                     writeln!(output, "{shown}")?;
                 }
