@@ -49,6 +49,10 @@ soak: setup binaries ## the long versions: 50 kills, the deliberate bugs that mu
 bench: setup binaries ## throughput and latency beside plain librdkafka on one broker; reported, not asserted: make bench ARGS=--quick
 	@benches/run $(ARGS)
 
+.PHONY: forecasts
+forecasts: setup-check ## how often what is said to run out is really bought next, over a year of real orders in ../shared/data
+	@$(core) cargo test --release --locked --no-default-features --quiet --test forecasts -- --nocapture
+
 .PHONY: fmt
 fmt: ## format the sources
 	@cargo fmt

@@ -7,6 +7,8 @@ pub mod load;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 mod memory;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
+pub mod reload;
+#[cfg(all(feature = "kafka", feature = "rocks"))]
 pub mod run;
 
 /// One line per native library in the binary, for `--version`.

@@ -176,7 +176,11 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         #[cfg(all(feature = "kafka", feature = "rocks"))]
         Command::Run(settings) => {
             let (config, flows) = settings.load_with_flows(environment)?;
-            crate::app::run::run(&config, flows)
+            let source = crate::app::reload::Source {
+                path: settings.config.clone(),
+                overrides: settings.overrides(environment),
+            };
+            crate::app::run::run(&config, flows, source)
         }
         Command::Validate(settings) => check::validate(&settings, environment, output),
         Command::Test(test) => test.run(environment, output),

@@ -1,7 +1,7 @@
 //! The configuration: one YAML file, laid over by the environment and `--set`, checked as a whole (product.md §8).
 //!
 //! ```text
-//! file ─ parse ─► tree with places ─ ${VAR:default}, TIDEGATE__…, --set ─► sections ─ check ─► Config ─ resolve ─► Policy, decoding, …
+//! file ─ parse ─► tree with places ─ the policy's file ─ ${VAR:default}, TIDEGATE__…, --set ─► sections ─ check ─► Config ─ resolve ─► Policy, decoding, …
 //! ```
 //!
 //! Everything that is wrong is reported at once, each with `file:line:column` and a remedy. [`Config`] and what hangs below it in
@@ -9,7 +9,9 @@
 
 use std::path::{Path, PathBuf};
 
+mod changes;
 mod check;
+mod graft;
 mod node;
 mod norms;
 mod overrides;
@@ -61,10 +63,34 @@ pub enum ConfigError {
 #[must_use]
 pub fn schema() -> serde_json::Value {
     let mut schema = <Config as Setting>::schema();
+    let inline = <PolicySection as Setting>::schema();
+    if let Some(policy) = schema.pointer_mut("/properties/policy") {
+        let about = policy.get("description").cloned();
+        *policy =
+            serde_json::json!({ "description": about, "anyOf": [{ "type": "string" }, inline] });
+    }
+    entitled(schema, "The configuration of tidegate")
+}
+
+/// JSON Schema of a policy in a file of its own.
+#[must_use]
+pub fn policy_schema() -> serde_json::Value {
+    let whole = <Config as Setting>::schema();
+    let mut schema = <PolicySection as Setting>::schema();
+    if let Some(serde_json::Value::Object(properties)) = schema.pointer_mut("/properties") {
+        for key in graft::SHARED {
+            let shared = whole.pointer(&format!("/properties/{key}"));
+            properties.extend(shared.map(|shared| (key.to_owned(), shared.clone())));
+        }
+    }
+    entitled(schema, "The policy of a tidegate application")
+}
+
+fn entitled(mut schema: serde_json::Value, title: &str) -> serde_json::Value {
     if let serde_json::Value::Object(schema) = &mut schema {
         let draft = "https://json-schema.org/draft/2020-12/schema";
         schema.insert("$schema".to_owned(), draft.into());
-        schema.insert("title".to_owned(), "The configuration of tidegate".into());
+        schema.insert("title".to_owned(), title.into());
     }
     schema
 }
@@ -100,9 +126,26 @@ impl Config {
             file: file.clone(),
             source,
         })?;
-        let (mut config, problems) = Self::read_text(&file, &text, overrides);
-        config.anchor_paths(path.parent().unwrap_or_else(|| Path::new("")));
+        let directory = path.parent().unwrap_or_else(|| Path::new(""));
+        let open = |named: &str| {
+            let named = directory.join(named);
+            Ok((
+                named.display().to_string(),
+                std::fs::read_to_string(&named)?,
+            ))
+        };
+        let (mut config, problems) = Self::read_text(&file, &text, overrides, &open);
+        config.anchor_paths(directory);
         Ok((config, problems))
+    }
+
+    /// The file that the policy stands in, of a configuration at `path`; `None` when it stands in the configuration, or nothing can be read.
+    #[must_use]
+    pub fn policy_file(path: &Path, overrides: &Overrides) -> Option<PathBuf> {
+        let mut root = Node::parse(&std::fs::read_to_string(path).ok()?).ok()?;
+        overrides::apply_policy(&mut root, overrides);
+        let named = graft::named(&root, overrides).ok()??;
+        Some(path.parent()?.join(named))
     }
 
     /// Reads the text of a file called `file` and lays `overrides` over it. Pure: opens nothing, asks nobody.
@@ -110,16 +153,27 @@ impl Config {
     /// # Errors
     /// With every problem at once, in the order of the file.
     pub fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Self, Problems> {
-        match Self::read_text(file, text, overrides) {
+        let open = |_: &str| Err(std::io::ErrorKind::Unsupported.into());
+        match Self::read_text(file, text, overrides, &open) {
             (config, None) => Ok(config),
             (_, Some(problems)) => Err(problems),
         }
     }
 
-    fn read_text(file: &str, text: &str, overrides: &Overrides) -> (Self, Option<Problems>) {
+    fn read_text(
+        file: &str,
+        text: &str,
+        overrides: &Overrides,
+        open: graft::Open<'_>,
+    ) -> (Self, Option<Problems>) {
         let mut found = Vec::new();
         let file = file.to_owned();
-        let mut root = match Node::parse(text) {
+        let whole = Node::parse(text).and_then(|mut root| {
+            overrides::apply_policy(&mut root, overrides);
+            graft::policy(&mut root, overrides, open)?;
+            Ok(root)
+        });
+        let mut root = match whole {
             Ok(root) => root,
             Err(problem) => {
                 let list = vec![problem];

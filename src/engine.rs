@@ -8,7 +8,7 @@
 //! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts, outcomes ─► entries, watches (arm timers)
 //!                            [exits]  [suppress], [consent]    [advance], [outcome]  [enter], [watch], [request]
 //! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
-//!          [advance]            [gate], [caps], [quiet], [ledger]   [contact], [context]
+//!          [advance]            [gate], [caps], [quiet], [ledger]   [choice], [contact], [context]
 //! ```
 
 use crate::decision::Verdict;
@@ -22,6 +22,7 @@ use crate::value::Timestamp;
 mod advance;
 mod calendar;
 mod caps;
+mod choice;
 mod consent;
 mod contact;
 mod context;

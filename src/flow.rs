@@ -178,8 +178,8 @@ pub enum OnCap {
 /// One contact of a cascade.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// On which channel.
-    pub channel: Arc<str>,
+    /// On which channel; of several policy takes the cheapest that is active and reaches the customer. At least one, each once.
+    pub channels: Vec<Arc<str>>,
     /// What to send.
     pub template: Arc<str>,
     /// Skipped unless it holds.

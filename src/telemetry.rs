@@ -57,6 +57,11 @@ impl Telemetry {
             .build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
+        let unlabelled: [&str; 0] = [];
+        families
+            .reload_failed
+            .with_label_values(&unlabelled)
+            .set(0.0);
         Arc::new(Self {
             app: app.into(),
             instance: instance.into(),
@@ -73,6 +78,23 @@ impl Telemetry {
         let cell = Arc::new(WorkerCell::new(number));
         lock(&self.workers).push(Arc::clone(&cell));
         WorkerTelemetry::new(Arc::clone(self), cell, inputs)
+    }
+
+    /// Changed flows and policy are good: workers may take them.
+    pub fn reload_checked(&self) {
+        self.reload_failed(0.0);
+    }
+
+    /// Changed flows and policy are wrong; the old ones stay in force.
+    pub fn reload_refused(&self) {
+        self.families.reloads.with_label_values(&["refused"]).inc();
+        self.reload_failed(1.0);
+    }
+
+    fn reload_failed(&self, failed: f64) {
+        let unlabelled: [&str; 0] = [];
+        let gauge = &self.families.reload_failed;
+        gauge.with_label_values(&unlabelled).set(failed);
     }
 
     /// Every metric in Prometheus' text format.

@@ -19,13 +19,14 @@ use crate::planted::is_planted;
 use crate::store::staging::CacheLimits;
 use crate::store::{Store, StoreError};
 use crate::task::commit;
-use crate::task::fold::{ClockKind, Decided, FoldPlan, Folded};
+use crate::task::fold::{ClockKind, FoldPlan, Folded};
 use crate::task::{Phase, PoisonLimit, Task};
 use crate::telemetry::{Committed, Outcome, Remade, Tally, WorkerTelemetry};
 use crate::value::Span;
 
 mod assignment;
 mod recovery;
+mod reload;
 mod report;
 
 /// Opens and removes the stores of tasks: RocksDB directories, or memory in the simulation.
@@ -117,6 +118,8 @@ pub struct Worker {
     stores: Box<dyn Stores>,
     clock: Arc<dyn Clock>,
     shared: Arc<FoldPlan>,
+    /// Comes into force with the next batch.
+    next: Option<Arc<FoldPlan>>,
     outbound: Arc<OutboundPlan>,
     settings: WorkerSettings,
     telemetry: WorkerTelemetry,
@@ -157,6 +160,7 @@ impl Worker {
             stores,
             clock,
             shared,
+            next: None,
             outbound,
             settings,
             telemetry,
@@ -178,6 +182,7 @@ impl Worker {
     /// When the worker must stop.
     pub fn pass(&mut self) -> Result<bool, Halt> {
         self.telemetry.beat(self.clock.wall());
+        self.take_reload();
         let restored = self.restore_some()?;
         let wait = if restored {
             Duration::ZERO
@@ -505,7 +510,7 @@ impl Worker {
             }
             if task.has_work() {
                 for decided in task.fold.decided() {
-                    count(&mut self.tally, decided);
+                    report::count(&mut self.tally, decided);
                 }
                 let lookups = task.fold.take_lookups();
                 self.tally.cache(lookups.hits, lookups.misses);
@@ -582,18 +587,4 @@ impl Worker {
 struct Read {
     any: bool,
     drained: bool,
-}
-
-/// Counts one decision for the metrics.
-fn count(tally: &mut Tally, decided: &Decided) {
-    match decided {
-        Decided::Verdict(verdict) => {
-            tally.verdict(verdict);
-            // The product's latency: a purchase appended until its suppressions are readable.
-            if verdict.kind == crate::decision::VerdictKind::Suppress {
-                tally.output(verdict.cause.origin.timestamp);
-            }
-        }
-        Decided::DeadLetter(letter) => tally.dead_letter(letter.record.input, letter.error.code()),
-    }
 }

@@ -16,7 +16,9 @@ use shop::{Shop, flows, open_policy};
 use tidegate::decision::{DecisionId, Message, Reason, Verdict, VerdictKind, Why};
 use tidegate::engine::Plan;
 use tidegate::flow::{Class, FlowSet};
-use tidegate::policy::{Cap, CapScope, MinuteOfDay, Policy, QuietHours, QuietRule, Window};
+use tidegate::policy::{
+    Cap, CapScope, ChannelMode, MinuteOfDay, Policy, QuietHours, QuietRule, Window,
+};
 use tidegate::profile::person::control_bucket;
 use tidegate::value::{ProfileKey, Span, Timestamp};
 
@@ -25,7 +27,7 @@ const WALKS: u64 = 100_000;
 /// Things that happen in one walk.
 const STEPS: u64 = 24;
 
-const FLOWS: [&str; 4] = [
+const FLOWS: [&str; 5] = [
     "flow: cart\nclass: marketing\nlist: offers\npriority: 60\nexclusive_group: g\ninstance: cart_id\n\
      enter: { events: [product_added, cart_updated] }\nafter: 1h\n\
      exit:\n  - { events: [order_completed], relevant: cart, reason: purchased_relevant }\n\
@@ -43,6 +45,10 @@ const FLOWS: [&str; 4] = [
     "flow: parcel\nclass: service\nlist: orders\ninstance: order_id\nenter: { events: [order_shipped] }\nafter: 0s\n\
      exit:\n  - { events: [order_cancelled], reason: order_cancelled }\nexpires: 1d\nmax_age: 1d\n\
      steps:\n  - { channel: email, template: p1 }\n",
+    "flow: open\nclass: marketing\nlist: offers\npriority: 40\ninstance: customer\nenter: { events: [cart_viewed] }\nafter: 10m\n\
+     reenter: always\nexpires: 2d\nmax_age: 1d\n\
+     steps:\n  - { channels: [push, email], template: o1, success: opened, within: 2h }\n\
+     \x20 - { channel: any, template: o2, success: delivered, within: 2h }\n  - { channel: any, template: o3 }\n",
 ];
 
 /// splitmix64 (Steele, Lea & Flood, OOPSLA 2014): a seed is a walk.
@@ -68,6 +74,14 @@ impl Random {
 }
 
 const NIGHT: (u32, u32) = (21 * 60, 9 * 60);
+
+fn random_mode(random: &mut Random) -> ChannelMode {
+    match random.below(10) {
+        0 => ChannelMode::Stopped,
+        1 => ChannelMode::Support,
+        _ => ChannelMode::Active,
+    }
+}
 
 fn random_policy(random: &mut Random) -> Policy {
     let mut policy = open_policy();
@@ -111,6 +125,8 @@ fn random_policy(random: &mut Random) -> Policy {
     };
     policy.control_salt = "walk".to_owned();
     for channel in policy.channels.values_mut() {
+        channel.cost = i64::try_from(random.below(3)).unwrap() * 1_000;
+        channel.mode = random_mode(random);
         if random.one_in(2) {
             channel.quiet_hours = vec![QuietRule::daily(QuietHours {
                 from: MinuteOfDay(NIGHT.0),
@@ -256,7 +272,7 @@ impl Walk {
         let order = format!("o{}", self.events);
         let parcel = format!("s{}", self.random.below(6));
         let product = json!({ "product_id": format!("p{}", self.random.below(3)), "price": "40.00", "cart_id": cart });
-        match self.random.below(12) {
+        match self.random.below(13) {
             0..=2 => self.tell("product_added", at, product),
             3 | 4 => self.tell("product_viewed", at, product),
             5 | 6 => self.tell("checkout_started", at, json!({ "cart_id": cart })),
@@ -266,6 +282,7 @@ impl Walk {
             }
             8 => self.tell("order_shipped", at, json!({ "order_id": parcel })),
             9 => self.tell("order_cancelled", at, json!({ "order_id": parcel })),
+            11 => self.tell("cart_viewed", at, json!({ "cart_id": cart })),
             10 => {
                 let state = if self.random.one_in(2) {
                     "granted"
@@ -449,10 +466,49 @@ impl Walk {
                 new.at
             );
         }
+        self.check_choice(verdict, new);
         self.check_cascade(verdict, new);
     }
 
-    /// A cascade runs one step at a time and never comes back to a channel on which it was heard.
+    /// Nobody is spoken to on a stopped channel. Of a step that leaves the channel to policy: every cheaper one was asked first and has its
+    /// reason, unless the cascade had been there.
+    fn check_choice(&self, verdict: &Verdict, new: &Known) {
+        let channels = &self.shop.plan.policy.channels;
+        let taken = &channels[new.channel.as_str()];
+        assert!(
+            taken.mode != ChannelMode::Stopped,
+            "seed {}: {} is stopped",
+            self.seed,
+            new.channel
+        );
+        let Some(flow) = new.flow.as_ref().filter(|(flow, _)| flow == "open") else {
+            return;
+        };
+        let open: &[&str] = match new.step {
+            1 => &["push", "email"],
+            _ => &["email", "push", "sms"],
+        };
+        let asked = &verdict.checks[0];
+        assert_eq!((asked.name, asked.passed), ("channel_choice", true));
+        // A run lasts two days at most; its first step may have been handed over more than once.
+        let all = self.order.iter().map(|id| &self.known[id]);
+        let run: Vec<&Known> = all
+            .filter(|known| known.flow.as_ref() == Some(flow) && known.step < new.step)
+            .filter(|known| new.at.since(known.at) <= Span::from_days(2))
+            .collect();
+        for name in open {
+            let been = run.iter().any(|known| known.channel == *name);
+            let cheaper = channels[*name].cost < taken.cost;
+            assert!(
+                !cheaper || been || asked.detail.contains(&format!("{name} ")),
+                "seed {}: {name} is cheaper: {}",
+                self.seed,
+                asked.detail
+            );
+        }
+    }
+
+    /// A cascade runs one step at a time and never comes back to a channel.
     fn check_cascade(&self, verdict: &Verdict, new: &Known) {
         let Some(flow) = &new.flow else {
             return;
@@ -478,7 +534,7 @@ impl Walk {
         let run = self.order.iter().skip(begun).map(|id| &self.known[id]);
         for known in run.filter(|known| known.flow.as_ref() == Some(flow)) {
             assert!(
-                !(known.channel == new.channel && known.sent),
+                !(known.channel == new.channel && known.step != new.step),
                 "seed {}: {flow:?} repeats {}",
                 self.seed,
                 new.channel
@@ -633,6 +689,9 @@ impl Walk {
                 self.random.minutes(900)
             };
             self.on(pause);
+            if self.random.one_in(40) {
+                self.reload();
+            }
             self.act();
             self.sender();
         }
@@ -644,6 +703,15 @@ impl Walk {
             self.check_slot(*id);
         }
         self.order.len()
+    }
+
+    /// A channel gets another mode while things run.
+    fn reload(&mut self) {
+        let names = ["email", "push", "sms"];
+        let name = names[usize::try_from(self.random.below(3)).unwrap()];
+        let mode = random_mode(&mut self.random);
+        let channels = &mut self.shop.plan.policy.channels;
+        channels.get_mut(name).unwrap().mode = mode;
     }
 
     /// Time passes; the sender is looked after as often as anything is handed over.

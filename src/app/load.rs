@@ -10,6 +10,7 @@ use crate::flow::FlowSet;
 use crate::flow::compile::{FlowFile, Surroundings, compile};
 use crate::flow::problem::Problem;
 use crate::plan::{self, InputError};
+use crate::policy::Policy;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -80,30 +81,9 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
         }
         .into());
     }
-    let policy = config.policy().map_err(|source| LoadError::Unreadable {
-        what: "the address key",
-        path: config
-            .identity
-            .address_key
-            .path()
-            .unwrap_or(path)
-            .to_owned(),
-        source,
-    });
+    let policy = policy(&config, path);
     // The address key's file says nothing about flows.
-    let surroundings = config.flow_surroundings();
-    let files = flow_texts(&config.flows.0)?;
-    let named: Vec<FlowFile<'_>> = files
-        .iter()
-        .map(|(name, text)| FlowFile { name, text })
-        .collect();
-    let compiled = compile(
-        &named,
-        &Surroundings {
-            channels: &surroundings.0,
-            currency_digits: surroundings.1,
-        },
-    );
+    let compiled = flow_set(&config, &config.flows.0)?;
     let mut found = compiled.as_ref().err().cloned().unwrap_or_default();
     found.extend(mapping_problems(&config)?);
     match (compiled, problems) {
@@ -127,6 +107,43 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
 /// # Errors
 /// Every problem of it, at once.
 pub fn other_flows(config: &Config, paths: &[PathBuf]) -> Result<FlowSet, LoadError> {
+    let set = flow_set(config, paths)?;
+    set.map_err(|files| {
+        LoadError::from(Findings {
+            config: None,
+            files,
+        })
+    })
+}
+
+/// Flows and policy of a configuration that is good, which was read at `path`.
+///
+/// # Errors
+/// Every problem of the flows; or a file that cannot be read.
+pub fn plan_of(config: &Config, path: &Path) -> Result<Plan, LoadError> {
+    let flows = other_flows(config, &config.flows.0)?;
+    let policy = policy(config, path)?;
+    Ok(Plan { flows, policy })
+}
+
+fn policy(config: &Config, path: &Path) -> Result<Policy, LoadError> {
+    config.policy().map_err(|source| LoadError::Unreadable {
+        what: "the address key",
+        path: config
+            .identity
+            .address_key
+            .path()
+            .unwrap_or(path)
+            .to_owned(),
+        source,
+    })
+}
+
+/// The flows at these paths, or what is wrong with them.
+fn flow_set(
+    config: &Config,
+    paths: &[PathBuf],
+) -> Result<Result<FlowSet, Vec<Problem>>, LoadError> {
     let files = flow_texts(paths)?;
     let named: Vec<FlowFile<'_>> = files
         .iter()
@@ -137,13 +154,7 @@ pub fn other_flows(config: &Config, paths: &[PathBuf]) -> Result<FlowSet, LoadEr
         channels: &channels,
         currency_digits,
     };
-    compile(&named, &surroundings).map_err(|files| {
-        Findings {
-            config: None,
-            files,
-        }
-        .into()
-    })
+    Ok(compile(&named, &surroundings))
 }
 
 /// What is wrong with the mappings that stand in files of their own; those within the configuration were told with its problems.
@@ -170,29 +181,42 @@ fn mapping_problems(config: &Config) -> Result<Vec<Problem>, LoadError> {
 /// # Errors
 /// When one cannot be read, or a directory holds none.
 pub fn flow_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>, LoadError> {
-    let mut texts = Vec::new();
+    let files = flow_files(paths)?.into_iter();
+    files
+        .map(|file| {
+            let text = std::fs::read_to_string(&file).map_err(|source| no_flows(&file, source))?;
+            Ok((file.display().to_string(), text))
+        })
+        .collect()
+}
+
+/// Every flow file at these paths.
+///
+/// # Errors
+/// When a directory cannot be read, or holds none.
+pub fn flow_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, LoadError> {
+    let mut all = Vec::new();
     for path in paths {
-        let unreadable = |path: &Path, source| LoadError::Unreadable {
-            what: "flows",
-            path: path.to_owned(),
-            source,
-        };
         let files = if path.is_dir() {
-            yaml_files(path).map_err(|source| unreadable(path, source))?
+            yaml_files(path).map_err(|source| no_flows(path, source))?
         } else {
             vec![path.clone()]
         };
         if files.is_empty() {
             let nothing = io::Error::new(io::ErrorKind::NotFound, "no *.yaml file in it");
-            return Err(unreadable(path, nothing));
+            return Err(no_flows(path, nothing));
         }
-        for file in files {
-            let text =
-                std::fs::read_to_string(&file).map_err(|source| unreadable(&file, source))?;
-            texts.push((file.display().to_string(), text));
-        }
+        all.extend(files);
     }
-    Ok(texts)
+    Ok(all)
+}
+
+fn no_flows(path: &Path, source: io::Error) -> LoadError {
+    LoadError::Unreadable {
+        what: "flows",
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn yaml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {

@@ -4,6 +4,7 @@
 //! main thread: signals ──► stop ──► every worker's next pass ends with close(farewell)
 //! worker n:    connect ─► pass, pass, pass … ─► close       (no async, no lock between workers)
 //! http thread: /metrics, /livez, /readyz, /status from what workers said last
+//! reload:      looks for changed flows and policy; workers take them between two batches
 //! ```
 //!
 //! SIGTERM: finish the batch and close, coming back soon (a static member keeps its partitions). SIGINT: the same, but leave the
@@ -21,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, Stop};
+use super::reload::{self, Current, Source};
 use super::{kafka, memory};
 use crate::bus::Farewell;
 use crate::bus::kafka::admin::Admin;
@@ -59,7 +61,7 @@ const LEAVE: u8 = 2;
 ///
 /// # Errors
 /// Why it ended, if nobody asked it to.
-pub fn run(config: &Config, flows: Plan) -> Result<(), Stop> {
+pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
     let telemetry = Telemetry::new(&config.app.id, &config.app.instance);
     let format = match config.log.format {
         LogFormat::Text => logs::LogFormat::Text,
@@ -82,7 +84,15 @@ pub fn run(config: &Config, flows: Plan) -> Result<(), Stop> {
     kafka::ready_topics(&kafka::topics(config), &admin, config.topics.create)?;
     let cluster = admin.cluster_id()?;
     let delete_retention = kafka::delete_retention(config, &admin)?;
-    let parts = Parts::of(config, flows, clock, telemetry, cluster, delete_retention)?;
+    let parts = Parts::of(
+        config,
+        flows,
+        clock,
+        Arc::clone(&telemetry),
+        cluster,
+        delete_retention,
+    )?;
+    let again = reload::watch(source, config, &parts.current, &telemetry)?;
     let workers = worker_count(config);
     let (ended, watch) = mpsc::unbounded_channel();
     let command = Arc::new(AtomicU8::new(GO));
@@ -92,7 +102,7 @@ pub fn run(config: &Config, flows: Plan) -> Result<(), Stop> {
     }
     drop(ended);
     // When a worker hangs, joining it would hang too: the process ends as it stands.
-    wait(&command, watch, config.app.stop_within)?;
+    wait(&command, watch, config.app.stop_within, &again)?;
     let mut outcome = Ok(());
     for thread in threads {
         let ended = thread
@@ -117,6 +127,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     telemetry: Arc<Telemetry>,
     shared: Arc<FoldPlan>,
+    current: Arc<Current>,
     outbound: Arc<OutboundPlan>,
     settings: WorkerSettings,
     stores: RocksStores,
@@ -138,16 +149,18 @@ impl Parts {
             .max(1);
         let threads = i32::from(worker_count(config));
         let inputs = plan::input_topics(config);
+        let shared = Arc::new(
+            plan::fold_plan(config, flows, plan::clock_kind(config))
+                .map_err(|error| Stop::of(Exit::Config, &error))?,
+        );
         Ok(Self {
             clock,
             telemetry,
             outbound: Arc::new(
                 plan::outbound_plan(config).map_err(|error| Stop::of(Exit::Config, &error))?,
             ),
-            shared: Arc::new(
-                plan::fold_plan(config, flows, plan::clock_kind(config))
-                    .map_err(|error| Stop::of(Exit::Config, &error))?,
-            ),
+            current: Arc::new(Current::new(Arc::clone(&shared))),
+            shared,
             settings: WorkerSettings {
                 max_records: config.commit.max_records,
                 max_bytes: config.commit.max_bytes,
@@ -186,6 +199,7 @@ impl Parts {
         let (clock, shared) = (Arc::clone(&self.clock), Arc::clone(&self.shared));
         let (outbound, stores) = (Arc::clone(&self.outbound), self.stores.clone());
         let (limits, command) = (self.settings.clone(), Arc::clone(command));
+        let (current, mut number_of_set) = (Arc::clone(&self.current), 0);
         let turn = move || {
             // Dropped at the end, also by a panic: the main thread hears of it.
             let _ended = Ended(ended);
@@ -209,6 +223,9 @@ impl Parts {
                 if let Some(farewell) = farewell {
                     return worker.close(farewell).map_err(Stop::from);
                 }
+                if let Some(set) = current.newer_than(&mut number_of_set) {
+                    worker.reload(set);
+                }
                 worker.pass()?;
             }
         };
@@ -230,21 +247,30 @@ impl Drop for Ended {
     }
 }
 
-/// Waits for a signal or the end of a worker, tells the workers to stop, and waits for their end.
+/// Waits for a signal or the end of a worker (SIGHUP only asks for changed flows and policy `again`), tells the workers to stop, and waits for their end.
 fn wait(
     command: &AtomicU8,
     mut ended: mpsc::UnboundedReceiver<()>,
     within: Span,
+    again: &std::sync::mpsc::Sender<()>,
 ) -> Result<(), Stop> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let how = tokio::select! {
-            _ = terminate.recv() => RESTART,
-            _ = interrupt.recv() => LEAVE,
-            // A worker ended by itself: that is a failure, and the others must not go on alone.
-            _ = ended.recv() => RESTART,
+        let mut hangup = signal(SignalKind::hangup())?;
+        let how = loop {
+            tokio::select! {
+                _ = terminate.recv() => break RESTART,
+                _ = interrupt.recv() => break LEAVE,
+                // A worker ended by itself: that is a failure, and the others must not go on alone.
+                _ = ended.recv() => break RESTART,
+                _ = hangup.recv() => {
+                    if again.send(()).is_err() {
+                        tracing::error!("nobody looks for changed flows any more");
+                    }
+                }
+            }
         };
         tracing::info!(leave = how == LEAVE, "stopping");
         command.store(how, Ordering::Release);

@@ -10,12 +10,15 @@ pub(super) enum Of {
     Flows,
     /// The configuration
     Config,
+    /// A policy in a file of its own
+    Policy,
 }
 
 pub(super) fn print(of: Of, output: Output<'_>) -> Result<(), Stop> {
     let schema = match of {
         Of::Flows => flow::reference::schema(),
         Of::Config => config::schema(),
+        Of::Policy => config::policy_schema(),
     };
     writeln!(output, "{schema:#}")?;
     Ok(())

@@ -194,6 +194,7 @@ impl Config {
         for (name, channel) in &self.channels {
             let path = format!("channels.{name}");
             if name.is_empty()
+                || name.len() > crate::profile::limits::CHANNEL_BYTES
                 || !name
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -201,7 +202,14 @@ impl Config {
                 problems.push(Problem::of(
                     &path,
                     "is no channel name",
-                    "use lower-case letters, digits and `_`",
+                    "use lower-case letters, digits and `_`, at most 24",
+                ));
+            }
+            if name == crate::flow::spec::ANY {
+                problems.push(Problem::of(
+                    &path,
+                    "`any` is what a flow says to leave the channel to policy",
+                    "give the channel another name",
                 ));
             }
             let topic = self.channel_topic(name);
@@ -240,8 +248,14 @@ impl Config {
 
     fn check_policy(&self, problems: &mut Vec<Problem>) {
         self.policy.norms.check(problems);
-        for (name, channel) in &self.channels {
-            let budget = &channel.budget;
+        for (name, budget) in &self.policy.budgets {
+            let path = format!("policy.budgets.{name}");
+            let Some(channel) = self.channels.get(name) else {
+                let known: Vec<&str> = self.channels.keys().map(String::as_str).collect();
+                let what = format!("there is no channel `{name}`");
+                problems.push(Problem::of(path, what, suggestion(name, &known)));
+                continue;
+            };
             let is_free = channel.cost.money(6).minor() == 0;
             let (what, remedy) = match (budget.contacts, &budget.money) {
                 (Some(_), Some(_)) => ("says both contacts and money", "write one of the two"),
@@ -251,7 +265,7 @@ impl Config {
                 }
                 (_, _) => continue,
             };
-            problems.push(Problem::of(format!("channels.{name}.budget"), what, remedy));
+            problems.push(Problem::of(path, what, remedy));
         }
         let shipped = super::policy::CapSetting::shipped();
         for (index, cap) in self.policy.caps.iter().enumerate() {

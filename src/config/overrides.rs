@@ -9,6 +9,8 @@ use super::problem::{Place, Problem};
 
 /// Prefix of overriding environment variables; the rest names the path, `__` between its parts.
 const PREFIX: &str = "TIDEGATE__";
+const POLICY_VARIABLE: &str = "TIDEGATE__POLICY";
+const POLICY_FLAG: &str = "policy=";
 
 /// What stands outside the file: given to [`super::Config::load`], so that reading a configuration depends on its arguments alone.
 /// Not printable: the environment holds secrets.
@@ -95,17 +97,36 @@ fn expand(
     Ok(Some(out))
 }
 
-/// Lays environment variables and flags over the document. Whether a path exists is found out when the sections are read.
+/// Lays over what names the policy, or is all of it: which file is read hangs on that.
+pub(super) fn apply_policy(root: &mut Node, overrides: &Overrides) {
+    let variables = overrides.variables.iter();
+    let variable = variables
+        .filter(|(name, _)| name.as_str() == POLICY_VARIABLE)
+        .map(|(name, value)| (value.as_str(), Place::Variable(name.clone())));
+    let flags = overrides.flags.iter();
+    let flags = flags
+        .filter_map(|flag| flag.strip_prefix(POLICY_FLAG))
+        .map(|value| (value, Place::Flag("policy".to_owned())));
+    for (value, place) in variable.chain(flags) {
+        put(root, &["policy".to_owned()], value, &place, &mut Vec::new());
+    }
+}
+
+/// Lays environment variables and flags over the document, but those of [`apply_policy`]. Whether a path exists is found out when the sections are read.
 pub(super) fn apply(root: &mut Node, overrides: &Overrides, problems: &mut Vec<Problem>) {
     for (name, value) in &overrides.variables {
-        let Some(path) = name.strip_prefix(PREFIX) else {
+        let Some(path) = name
+            .strip_prefix(PREFIX)
+            .filter(|_| name != POLICY_VARIABLE)
+        else {
             continue;
         };
         let path: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
         let place = Place::Variable(name.clone());
         put(root, &path, value, &place, problems);
     }
-    for flag in &overrides.flags {
+    let flags = overrides.flags.iter();
+    for flag in flags.filter(|flag| !flag.starts_with(POLICY_FLAG)) {
         let Some((path, value)) = flag.split_once('=') else {
             problems.push(
                 Problem::of("", "has no value", "write --set section.key=value")

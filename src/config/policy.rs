@@ -1,7 +1,9 @@
 //! The `policy` section: what binds every flow, with the shipped defaults (product.md §7).
 
+use std::collections::BTreeMap;
+
 use super::node::{Node, Value};
-use super::norms::NormsSection;
+use super::norms::{Amount, NormsSection};
 use super::problem::Problem;
 use super::setting::{Fields, Setting, choice, read_scalar, section};
 use super::traits::TraitsSection;
@@ -16,6 +18,8 @@ section! {
         /// How many contacts in which window; all of them must let a contact pass. Defaults: e-mail 1 per 16h, SMS 1 per week, push 1 per 24h
         /// (where these channels exist), marketing 1 per day and 4 per week, discounts 1 per 7d. `[]` for none. Writing the list replaces all of it.
         caps: Vec<CapSetting> = CapSetting::shipped(),
+        /// What marketing may take of a channel, by channel. Default: as much as comes.
+        budgets: BTreeMap<String, BudgetSection> = BTreeMap::new(),
         /// Least time between two contacts on any channel. Default 30m; `0s` for none.
         min_gap: Span = Span::from_minutes(30),
         /// The same template goes to a customer once within that. Default 18h; `0s` for no such check.
@@ -42,6 +46,16 @@ section! {
         consent_valid: Span = Span::ZERO,
         /// An order so long after a marketing contact is logged as its outcome. Default 3d; `0s` for none.
         conversion_window: Span = Span::from_days(3),
+    }
+}
+
+section! {
+    /// Per day of the shop (`shop.time_zone`), for all customers together, split evenly over the partitions. At most one of the two.
+    pub struct BudgetSection {
+        /// So many contacts.
+        contacts: Option<u32>,
+        /// So much money in the shop's currency, each contact at the channel's `cost`.
+        money: Option<Amount>,
     }
 }
 

@@ -1,12 +1,22 @@
 //! What is wrong with a configuration, and where: everything at once, each with a place and a remedy.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In the file, counted from 1.
     File {
+        /// Line.
+        line: u64,
+        /// Column, in characters.
+        column: u64,
+    },
+    /// In a file that the configuration names, counted from 1.
+    Named {
+        /// Its name.
+        file: Arc<str>,
         /// Line.
         line: u64,
         /// Column, in characters.
@@ -19,6 +29,20 @@ pub enum Place {
     /// Not written anywhere: a default.
     #[default]
     Default,
+}
+
+impl Place {
+    /// What stands in the configuration's file by its own count stands in the file of that name.
+    pub(super) fn inside(self, file: &Arc<str>) -> Self {
+        match self {
+            Self::File { line, column } => Self::Named {
+                file: Arc::clone(file),
+                line,
+                column,
+            },
+            Self::Named { .. } | Self::Variable(_) | Self::Flag(_) | Self::Default => self,
+        }
+    }
 }
 
 /// One problem of a configuration.
@@ -72,14 +96,22 @@ impl fmt::Display for Problems {
             }
             match &problem.place {
                 Place::File { line, column } => write!(f, "{}:{line}:{column}", self.file)?,
+                Place::Named { file, line, column } => write!(f, "{file}:{line}:{column}")?,
                 Place::Variable(name) => write!(f, "environment variable {name}")?,
                 Place::Flag(key) => write!(f, "--set {key}")?,
                 Place::Default => f.write_str(&self.file)?,
             }
-            if problem.path.is_empty() {
+            // In the policy's own file its settings have no `policy.` before them.
+            let path = match &problem.place {
+                Place::Named { .. } => problem.path.trim_start_matches("policy."),
+                Place::File { .. } | Place::Variable(_) | Place::Flag(_) | Place::Default => {
+                    &problem.path
+                }
+            };
+            if path.is_empty() {
                 write!(f, ": {}", problem.what)?;
             } else {
-                write!(f, ": {}: {}", problem.path, problem.what)?;
+                write!(f, ": {path}: {}", problem.what)?;
             }
             if !problem.remedy.is_empty() {
                 write!(f, "; {}", problem.remedy)?;

@@ -122,7 +122,9 @@ fn at<T>(place: &Place, value: T) -> At<T> {
             column: small(*column),
             width: 1,
         },
-        Place::Variable(_) | Place::Flag(_) | Place::Default => PlaceInFile::default(),
+        Place::Named { .. } | Place::Variable(_) | Place::Flag(_) | Place::Default => {
+            PlaceInFile::default()
+        }
     };
     At { value, place }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::sections::{CapSetting, Channel, Config, Counted, Exposed, Input, Mode};
+use super::sections::{BudgetSection, CapSetting, Channel, Config, Counted, Exposed, Input, Mode};
 use crate::event::currency::minor_digits;
 use crate::policy::{self, Cap, CapScope, ChannelMode, Policy};
 
@@ -25,17 +25,15 @@ impl Input {
     }
 }
 
-impl Channel {
-    /// What the budget buys; `None` without one.
-    fn contacts_per_day(&self) -> Option<u32> {
-        let bought = || {
-            let money = self.budget.money.as_ref()?.money(6).minor();
-            // `check` refuses money without a cost.
-            let contacts = money.checked_div(self.cost.money(6).minor())?;
-            Some(u32::try_from(contacts).unwrap_or(u32::MAX))
-        };
-        self.budget.contacts.or_else(bought)
-    }
+/// What a budget buys of a channel; `None` without one.
+fn contacts_per_day(budget: &BudgetSection, channel: &Channel) -> Option<u32> {
+    let bought = || {
+        let money = budget.money.as_ref()?.money(6).minor();
+        // `check` refuses money without a cost.
+        let contacts = money.checked_div(channel.cost.money(6).minor())?;
+        Some(u32::try_from(contacts).unwrap_or(u32::MAX))
+    };
+    budget.contacts.or_else(bought)
 }
 
 impl Config {
@@ -131,7 +129,11 @@ impl Config {
             },
             quiet_hours: channel.quiet_hours.0.clone(),
             cost: channel.cost.money(6).minor(),
-            budget: channel.contacts_per_day(),
+            budget: self
+                .policy
+                .budgets
+                .get(name)
+                .and_then(|budget| contacts_per_day(budget, channel)),
             breaker: (channel.breaker.failures > 0).then_some(policy::Breaker {
                 failures: channel.breaker.failures,
                 window: channel.breaker.window,

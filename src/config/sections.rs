@@ -13,7 +13,7 @@ use crate::event::{EventType, Stream};
 use crate::value::Span;
 
 pub use super::norms::{Amount, ConsumptionSection, Day, NormsSection, PeakSection, RfmSection};
-pub use super::policy::{CapSetting, Counted, PolicySection};
+pub use super::policy::{BudgetSection, CapSetting, Counted, PolicySection};
 pub use super::traits::{
     ChurnSection, DietSection, IntentSection, Kept, NegativeSection, RecentBuyerSection,
     ReturnedSection, TraitsSection, VipSection,
@@ -34,7 +34,9 @@ section! {
         inputs: Vec<Input>,
         /// What is spoken through, by name. At least one; flows name these.
         channels: BTreeMap<String, Channel>,
-        /// What binds every flow. Everything in it has a default.
+        /// What binds every flow: the path of its own file, relative to this one (then `control_group` and `control_salt` stand there too),
+        /// `built-in` for the shipped one, or the section itself. Everything in it but `control_group` has a default. A changed file is
+        /// taken by a running process.
         policy: PolicySection,
         /// Share of customers that get no marketing at all, so that lift can be measured: `10%`, or `0%` for nobody.
         /// No default: it is a business decision that must be visible. Changing it later moves customers between the arms
@@ -192,8 +194,6 @@ section! {
         quiet_hours: QuietTime = QuietTime::night(),
         /// What one contact costs, in the shop's currency: `"0.045"`. Default 0. Decides which channel is the cheapest, and what a budget buys.
         cost: Amount = Amount("0".to_owned()),
-        /// What marketing may take of it per day of the shop, for all customers together. Default: as much as comes.
-        budget: BudgetSection,
         /// When the channel counts as down.
         breaker: BreakerSection,
         /// Does a contact need an address on this channel? Default true; false for a channel in the shop's own pages.
@@ -205,16 +205,6 @@ section! {
             EventType::Accepted, EventType::Sent, EventType::Delivered, EventType::Bounced, EventType::Failed,
             EventType::Expired, EventType::Cancelled, EventType::Unsubscribed,
         ],
-    }
-}
-
-section! {
-    /// Per day of the shop (`shop.time_zone`), for all customers together, split evenly over the partitions. At most one of the two.
-    pub struct BudgetSection {
-        /// So many contacts.
-        contacts: Option<u32>,
-        /// So much money in the shop's currency, each contact at the channel's `cost`.
-        money: Option<Amount>,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::value::Span;
 
 const SMALL: &str = r#"
 app: { id: shop }
@@ -73,6 +74,79 @@ fn every_problem_is_reported_at_once_each_with_its_place() {
             .contains("control_group: is required and has no default; write a share such as 5%"),
         "{problems}"
     );
+}
+
+/// With `policy.yaml` beside it, and nothing else.
+fn with_policy(policy: &'static str, overrides: &Overrides) -> Result<Config, String> {
+    let text = SMALL
+        .replace("policy: {}", "policy: policy.yaml")
+        .replace("control_group: 10%\n", "");
+    let open = |name: &str| match name {
+        "policy.yaml" => Ok(("dir/policy.yaml".to_owned(), policy.to_owned())),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    match Config::read_text("t.yaml", &text, overrides, &open) {
+        (config, None) => Ok(config),
+        (_, Some(problems)) => Err(problems.to_string()),
+    }
+}
+
+#[test]
+fn a_policy_in_its_own_file_is_the_same_policy_and_its_problems_name_that_file() {
+    let none = Overrides::default();
+    let told = "min_gap: 1h\ncontrol_group: 5%\nbudgets: { email: { contacts: 9 } }\n";
+    let config = with_policy(told, &none).unwrap();
+    assert_eq!(config.policy.min_gap, Span::from_hours(1));
+    assert_eq!(config.control_group, Percent(500));
+    assert_eq!(config.flow_surroundings().0["email"].budget, Some(9));
+    // What is laid over the configuration lies over the file, too.
+    let over = with(&[], &["policy.min_gap=2h", "control_group=0%"]);
+    let config = with_policy(told, &over).unwrap();
+    assert_eq!(config.policy.min_gap, Span::from_hours(2));
+    assert_eq!(config.control_group, Percent(0));
+    // Printed, it stands in one place, and means the same.
+    let printed = Config::parse(
+        "p.yaml",
+        &config.to_yaml().replace("********", "0123456789abcdef"),
+        &none,
+    );
+    assert_eq!(printed.unwrap().policy, config.policy);
+
+    let wrong = "min_gab: 1h\ncaps:\n  - { channel: fax, limit: 1, per: day }\nbudgets: { fax: { contacts: 1 } }\n";
+    let said = with_policy(wrong, &none).unwrap_err();
+    for line in [
+        "dir/policy.yaml:1:1: min_gab: there is no such setting; did you mean `min_gap`?",
+        "dir/policy.yaml:3:7: caps[0].channel: there is no channel `fax`",
+        "dir/policy.yaml:4:12: budgets.fax: there is no channel `fax`",
+        "control_group: is required and has no default",
+    ] {
+        assert!(said.contains(line), "missing {line}\nin\n{said}");
+    }
+    let said = with_policy("min_gap: [\n", &none).unwrap_err();
+    assert!(said.starts_with("dir/policy.yaml:"), "{said}");
+    let said = with_policy("control_group: 5%\n", &with(&[], &["policy=other.yaml"])).unwrap_err();
+    assert!(
+        said.contains("--set policy: policy: cannot read `other.yaml`"),
+        "{said}"
+    );
+    let twice = SMALL.replace("policy: {}", "policy: built-in");
+    let said = parse(&twice).unwrap_err().to_string();
+    assert!(
+        said.contains("control_group: stands in the configuration too"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_shipped_policy_file_writes_out_the_defaults() {
+    let text = SMALL
+        .replace("policy: {}", "policy: built-in")
+        .replace("control_group: 10%\n", "")
+        .replace("email: { topic: mail }", "email: {}\n  push: {}\n  sms: {}");
+    let config = parse(&text).unwrap();
+    let plain = parse(&text.replace("policy: built-in", "control_group: 10%")).unwrap();
+    assert_eq!(config.policy, plain.policy);
+    assert_eq!(config.control_group, Percent(1_000));
 }
 
 #[test]

@@ -115,7 +115,10 @@ impl Turn<'_> {
                 .contacts
                 .get(id)
                 .is_some_and(|contact| contact.replaced && contact.was_sent());
-        let is_current = is_last && (instance.phase == Phase::Handed || left_anyway);
+        // An instance that has fallen silent only waits for what it said before: that leads nowhere any more.
+        let is_silent = instance.step != handed.step;
+        let waits = instance.phase == Phase::Handed && !is_silent;
+        let is_current = is_last && (waits || left_anyway);
         let step = step_of(&flow, handed.step);
         let wanted = step.and_then(|step| step.success);
         if wanted.is_some_and(|wanted| is_success(wanted, event.kind, receipt.machine)) {
@@ -283,13 +286,13 @@ impl Turn<'_> {
 
     /// Without a success to wait for, a step is done when it left: by its receipt, or by hand-over where the channel reports none.
     fn is_done(&self, instance: &Instance, flow: &Flow) -> bool {
-        let Some(step) = step_of(flow, instance.step).filter(|step| step.success.is_none()) else {
+        let waits = step_of(flow, instance.step).is_none_or(|step| step.success.is_some());
+        let Some(last) = instance.handed.last().filter(|_| !waits) else {
             return false;
         };
-        let channel = self.plan.policy.channels.get(&step.channel);
+        let channel = self.plan.policy.channels.get(last.channel.as_str());
         let reports = channel.is_some_and(|channel| channel.reports.contains(&EventType::Sent));
-        let last = instance.handed.last();
-        let contact = last.and_then(|last| self.profile.contacts.get(last.decision));
+        let contact = self.profile.contacts.get(last.decision);
         contact.is_some_and(|contact| {
             contact.observed || contact.was_sent() || (!reports && contact.failed_at.is_none())
         })
@@ -339,7 +342,13 @@ impl Turn<'_> {
     }
 
     /// Notes a hand-over (or observation) on its instance and waits for what comes of it.
-    pub(super) fn wait_for_success(&mut self, index: usize, decision: DecisionId, step: &Step) {
+    pub(super) fn wait_for_success(
+        &mut self,
+        index: usize,
+        decision: DecisionId,
+        step: &Step,
+        channel: &str,
+    ) {
         let now = self.now;
         let Some(instance) = self.profile.running.instances.get_mut(index) else {
             return;
@@ -351,6 +360,7 @@ impl Turn<'_> {
             step: instance.step,
             decision,
             at: now,
+            channel: channel.to_owned(),
         });
         instance.phase = Phase::Handed;
         instance.due = now.plus(step.within).min(instance.expires_at);

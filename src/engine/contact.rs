@@ -3,14 +3,15 @@
 use serde_json::{Map, Value};
 
 use super::advance::step_of;
+use super::choice::Tried;
 use super::context::context;
-use super::gate::{Ruling, Wish, examine};
+use super::gate::{Ruling, Wish};
 use super::quiet::next_quiet;
 use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{
     Address, Check, DecisionId, Message, Offer, Reason, Trigger, Verdict, VerdictKind, Why,
 };
-use crate::flow::{Class, Condition, Flow, InstanceKey, Occasion, OfferTemplate, OnCap, Step};
+use crate::flow::{Class, Condition, Flow, InstanceKey, Occasion, OfferTemplate};
 use crate::policy::{Channel, Policy};
 use crate::profile::running::{Instance, Phase};
 use crate::profile::{Contact, Profile};
@@ -64,28 +65,30 @@ impl Turn<'_> {
                 }
                 return;
             }
-            let (ruling, checks) = if self.holds(step.when.as_ref(), None, subject) {
+            let tried = if self.holds(step.when.as_ref(), None, subject) {
                 self.try_step(index, &instance, flow, step)
             } else {
-                (
-                    Ruling::PassOver(Reason::ExitEvent),
-                    vec![unmet(step.when.as_ref())],
-                )
+                Tried {
+                    channel: step.channels.first().cloned(),
+                    ruling: Ruling::PassOver(Reason::ExitEvent),
+                    checks: vec![unmet(step.when.as_ref())],
+                }
             };
-            match ruling {
+            let channel = tried.channel.clone();
+            match tried.ruling {
                 Ruling::Pass | Ruling::Observe(_) => return,
                 Ruling::Capped(until, reason) | Ruling::Defer(until, reason) => {
-                    return self.defer(index, flow, step, until, reason, checks);
+                    return self.defer(index, flow, tried, until, reason);
                 }
                 Ruling::PassOver(reason) => {
-                    self.skip(&instance, flow, reason, Some(&step.channel), checks);
+                    self.skip(&instance, flow, reason, channel.as_deref(), tried.checks);
                     if let Some(instance) = self.profile.running.instances.get_mut(index) {
                         instance.step += 1;
                         instance.attempt = 0;
                     }
                 }
                 Ruling::End(reason) => {
-                    self.skip(&instance, flow, reason, Some(&step.channel), checks);
+                    self.skip(&instance, flow, reason, channel.as_deref(), tried.checks);
                     return self.fall_silent(index, flow);
                 }
             }
@@ -99,81 +102,6 @@ impl Turn<'_> {
             instance.step = last.saturating_sub(1);
         }
         self.finish(index);
-    }
-
-    /// One step at the gate; handed over (or observed) when it passes.
-    fn try_step(
-        &mut self,
-        index: usize,
-        instance: &Instance,
-        flow: &Flow,
-        step: &Step,
-    ) -> (Ruling, Vec<Check>) {
-        let plan = self.plan;
-        let Some(channel) = plan.policy.channels.get(&step.channel) else {
-            return (Ruling::PassOver(Reason::ChannelStopped), Vec::new());
-        };
-        let offer = flow.offer.as_ref().map(|offer| self.offer(offer, instance));
-        let products = self.products_of(instance);
-        let wish = Wish {
-            channel,
-            class: flow.class,
-            list: flow.list.as_deref(),
-            template: &step.template,
-            offer: offer.as_ref(),
-            flow: Some(flow),
-            instance: &instance.key,
-            products: &products,
-        };
-        let (ruling, checks) = match examine(plan, self.ledger, self.profile, &wish, self.now) {
-            (Ruling::Capped(until, reason), checks) => match step.on_cap {
-                OnCap::Defer => (Ruling::Defer(until, reason), checks),
-                OnCap::Drop => (Ruling::End(reason), checks),
-                OnCap::Replace => self
-                    .replace(&wish, flow.priority)
-                    .unwrap_or((Ruling::Defer(until, reason), checks)),
-            },
-            other => other,
-        };
-        let observed = match ruling {
-            Ruling::Pass => None,
-            Ruling::Observe(reason) => Some(reason),
-            Ruling::Capped(..) | Ruling::Defer(..) | Ruling::PassOver(_) | Ruling::End(_) => {
-                return (ruling, checks);
-            }
-        };
-        self.hand_step(index, instance, flow, wish, observed, checks);
-        (ruling, Vec::new())
-    }
-
-    /// Takes the place of a contact of lower priority that has not left yet, on whatever channel, when its slot is what was missing: the
-    /// lowest priority first, of equals the oldest.
-    fn replace(&mut self, wish: &Wish<'_>, priority: u32) -> Option<(Ruling, Vec<Check>)> {
-        let lower = |contact: &&Contact| {
-            contact.is_pending()
-                && contact.class == Class::Marketing
-                && contact.priority < priority
-                && contact.holds_slot()
-        };
-        let contacts = self.profile.contacts.iter().filter(lower);
-        let mut victims: Vec<(u32, Timestamp, DecisionId)> = contacts
-            .map(|contact| (contact.priority, contact.handed_at, contact.id))
-            .collect();
-        victims.sort_unstable();
-        for (_, _, victim) in victims {
-            // Tried on a copy, so that nothing is retracted in vain.
-            let mut tried = self.profile.clone();
-            tried.contacts.get_mut(victim)?.replaced = true;
-            let (ruling, checks) = examine(self.plan, self.ledger, &tried, wish, self.now);
-            if matches!(ruling, Ruling::Pass | Ruling::Observe(_)) {
-                self.recall(victim, Reason::LowerPriority);
-                // Its slot is taken over at once; should it have been sent all the same, that receipt takes the slot again.
-                self.profile.contacts.get_mut(victim)?.replaced = true;
-                self.give_way(victim);
-                return Some((ruling, checks));
-            }
-        }
-        None
     }
 
     /// The condition that an instance needs and that holds no more.
@@ -200,7 +128,7 @@ impl Turn<'_> {
         }
     }
 
-    fn offer(&self, template: &OfferTemplate, instance: &Instance) -> Offer {
+    pub(super) fn offer(&self, template: &OfferTemplate, instance: &Instance) -> Offer {
         let product = instance
             .about
             .first()
@@ -226,7 +154,7 @@ impl Turn<'_> {
     }
 
     /// Products that the instance would speak of.
-    fn products_of(&self, instance: &Instance) -> Vec<String> {
+    pub(super) fn products_of(&self, instance: &Instance) -> Vec<String> {
         let cart = instance
             .cart_id
             .as_deref()
@@ -238,15 +166,7 @@ impl Turn<'_> {
         lines.chain(about).collect()
     }
 
-    fn defer(
-        &mut self,
-        index: usize,
-        flow: &Flow,
-        step: &Step,
-        until: Timestamp,
-        reason: Reason,
-        checks: Vec<Check>,
-    ) {
+    fn defer(&mut self, index: usize, flow: &Flow, tried: Tried, until: Timestamp, reason: Reason) {
         let Some(instance) = self.profile.running.instances.get_mut(index) else {
             return;
         };
@@ -256,7 +176,7 @@ impl Turn<'_> {
             step: instance.step + 1,
             attempt: instance.passes,
             kind: VerdictKind::Defer,
-            channel: &step.channel,
+            channel: tried.channel.as_deref().unwrap_or_default(),
             target: &instance.key,
         }
         .id();
@@ -266,13 +186,14 @@ impl Turn<'_> {
         let place = place_at(flow, &instance.key, instance.step + 1);
         let mut verdict = self.verdict(VerdictKind::Defer, id, Why::Reason(reason));
         verdict.place = Some(place);
-        verdict.channel = Some(std::sync::Arc::clone(&step.channel));
+        verdict.channel = tried.channel;
         verdict.until = Some(until);
-        verdict.checks = checks;
+        verdict.checks = tried.checks;
         self.verdicts.push(verdict);
     }
 
-    fn hand_step(
+    /// A step passed: it is handed over (or observed), and its unsent predecessor retracted.
+    pub(super) fn hand_step(
         &mut self,
         index: usize,
         instance: &Instance,
@@ -299,10 +220,11 @@ impl Turn<'_> {
             step: instance.step + 1,
             attempt: instance.attempt,
             kind,
-            channel: &step.channel,
+            channel: &wish.channel.name,
             target: &instance.key,
         }
         .id();
+        let channel = wish.channel;
         self.hand_over(Handover {
             context: context(
                 self.profile,
@@ -326,7 +248,7 @@ impl Turn<'_> {
         self.profile
             .history
             .note(&flow.name, &instance.key, self.now);
-        self.wait_for_success(index, decision, step);
+        self.wait_for_success(index, decision, step, &channel.name);
     }
 
     /// Makes the trigger (or what would have been one) and remembers the contact.

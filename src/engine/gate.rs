@@ -17,7 +17,7 @@ use crate::decision::{Check, Offer, Reason, Seen};
 use crate::flow::{Class, Flow};
 use crate::policy::{Channel, ChannelMode};
 use crate::profile::Profile;
-use crate::profile::person::control_bucket;
+use crate::profile::person::flow_bucket;
 use crate::value::Timestamp;
 
 mod pressure;
@@ -220,8 +220,7 @@ impl Gate<'_> {
             .flow
             .filter(|flow| flow.holdout > 0)
             .is_some_and(|flow| {
-                let salt = format!("{}\0{}", policy.control_salt, flow.name);
-                control_bucket(&salt, self.profile.key()) < flow.holdout
+                flow_bucket(&policy.control_salt, &flow.name, bucket) < flow.holdout
             });
         if let Some(flow) = wish.flow.filter(|_| own) {
             self.saw(Seen {

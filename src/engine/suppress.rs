@@ -85,8 +85,27 @@ impl Turn<'_> {
                 None => together.push(product.clone()),
             }
         }
-        for (product, until) in alone {
-            let scopes = product_scopes(std::slice::from_ref(product));
+        let alone: Vec<(Vec<Scope>, Timestamp)> = alone
+            .into_iter()
+            .map(|(product, until)| (product_scopes(std::slice::from_ref(product)), until))
+            .collect();
+        // What earlier orders said when their use was not known yet would outlast the time at which they are wanted again.
+        let longer = |block: &Block| {
+            let outlasts = |(scopes, until): &(Vec<Scope>, Timestamp)| {
+                block.until.is_some_and(|known| known > *until)
+                    && block.scopes.iter().any(|scope| scopes.contains(scope))
+            };
+            block.reason == Reason::PurchasedRelevant && alone.iter().any(outlasts)
+        };
+        if !alone.is_empty() {
+            let gone: Vec<Scope> = alone
+                .iter()
+                .flat_map(|(scopes, _)| scopes)
+                .cloned()
+                .collect();
+            self.release_scopes(event, &gone, Reason::PurchasedRelevant, longer);
+        }
+        for (scopes, until) in alone {
             self.suppress_purchase(event, order, Reason::PurchasedRelevant, scopes, until);
         }
         let until = at.plus(policy.bought_product);
@@ -213,8 +232,7 @@ impl Turn<'_> {
         }
     }
 
-    /// A refund: its lines may be promoted again. What remains of the order's lines is suppressed anew, because a release ends a
-    /// whole `suppress`.
+    /// A refund: its lines may be promoted again.
     pub(super) fn release_refunded(&mut self, event: &Event, refund: &Refund) {
         let back: Vec<Scope> = product_scopes(&refund.products);
         let concerns = |block: &Block| {
@@ -226,13 +244,25 @@ impl Turn<'_> {
                 }
                 && (back.is_empty() || block.scopes.iter().any(|scope| back.contains(scope)))
         };
+        self.release_scopes(event, &back, Reason::OrderRefunded, concerns);
+    }
+
+    /// Ends the suppressions that `concerns` names; what they covered beside `gone` is suppressed anew, because a release ends a whole
+    /// `suppress`. Nothing in `gone`: all they covered.
+    fn release_scopes(
+        &mut self,
+        event: &Event,
+        gone: &[Scope],
+        reason: Reason,
+        concerns: impl Fn(&Block) -> bool,
+    ) {
         for block in self.profile.take_blocks(self.now, concerns) {
             for on in &block.on {
-                self.release(event, &block, on, Reason::OrderRefunded);
+                self.release(event, &block, on, reason);
             }
             let mut scopes = block.scopes;
-            scopes.retain(|scope| !back.contains(scope));
-            if back.is_empty() || scopes.is_empty() {
+            scopes.retain(|scope| !gone.contains(scope));
+            if gone.is_empty() || scopes.is_empty() {
                 continue;
             }
             let rest_of = block.on.first().map(|on| on.decision);

@@ -139,7 +139,8 @@ section! { OFFER, OFFER_KEYS, "`offer`" {
 } }
 
 section! { STEP, STEP_KEYS, "a step" {
-    "channel" [required] = Shape::Name, "On which channel of the configuration.", "channel: email";
+    "channel" = Shape::Name, "On which channel of the configuration. `any`: whichever policy takes, the cheapest that is active and reaches the customer, of those that no other step names.", "channel: email";
+    "channels" = Shape::Names, "Instead of `channel`: whichever of these policy takes. Of equal cost the one that stands first.", "channels: [push, email]";
     "template" [required] = Shape::Text, "What to send, by the sender's name for it.", "template: cart_reminder";
     "when" = Shape::Condition, "Passed over unless it holds. Of `cart` and `profile`: there is no event at hand.", "when: \"profile.vip\"";
     "success" = Shape::Words(&["delivered", "opened", "clicked", "visited", "converted"]), "What counts as reached. Without it the next step starts only when this one could not be sent.", "success: clicked";

@@ -167,8 +167,12 @@ pub struct OfferSpec {
 /// One contact of the cascade.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepSpec {
-    /// On which channel.
-    pub channel: At<String>,
+    /// On which channel; [`ANY`] for whichever policy takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<At<String>>,
+    /// On one of these, whichever policy takes. Stands instead of `channel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<At<Vec<At<String>>>>,
     /// What to send.
     pub template: At<String>,
     /// Skipped unless it holds, in CEL.
@@ -183,6 +187,19 @@ pub struct StepSpec {
     /// `defer` (default), `drop` or `replace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_cap: Option<At<String>>,
+}
+
+/// Stands for every channel of the configuration.
+pub const ANY: &str = "any";
+
+impl StepSpec {
+    /// Where the step says on what it speaks.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let several = || self.channels.as_ref().map(|channels| channels.place);
+        let one = self.channel.as_ref().map(|channel| channel.place);
+        one.or_else(several).unwrap_or(self.template.place)
+    }
 }
 
 impl FlowSpec {

@@ -58,7 +58,7 @@ pub const REQUESTS: usize = 6;
 /// Channels that one request may prefer.
 pub const REQUEST_CHANNELS: usize = 8;
 /// Longest context of a request that is handed through; a longer one is left out.
-pub const REQUEST_CONTEXT: usize = 4_096;
+pub const REQUEST_CONTEXT: usize = 3_072;
 /// Contacts remembered: four marketing contacts a week for 60 days, twice over.
 pub const CONTACTS: u8 = 72;
 /// How long a contact is remembered: receipts come within days, the longest caps count four weeks.
@@ -81,6 +81,8 @@ pub const SCORES: usize = 24;
 pub const SCORE_NAME_BYTES: usize = 64;
 /// Refused entries remembered, so that each is logged once a day.
 pub const REFUSALS: usize = 8;
+/// Longest name of a channel: an instance remembers on which it spoke.
+pub const CHANNEL_BYTES: usize = 24;
 /// Steps of a flow that an instance can remember.
 pub const STEPS: usize = 16;
 
@@ -165,7 +167,7 @@ mod tests {
             instance: id(n),
             step: 16,
             steps: 16,
-            channel: "c".repeat(64),
+            channel: "c".repeat(CHANNEL_BYTES),
             class: Class::Marketing,
             template: "t".repeat(128),
             list: Some("l".repeat(128)),
@@ -210,6 +212,7 @@ mod tests {
                     step: u32::try_from(step).unwrap(),
                     decision: DecisionId::of(&[]),
                     at: time(n),
+                    channel: "c".repeat(CHANNEL_BYTES),
                 })
                 .collect(),
             about: (0..ABOUT)

@@ -105,6 +105,19 @@ pub fn control_bucket(salt: &str, key: &ProfileKey) -> u32 {
     u32::try_from(hash.digest() % 10_000).unwrap_or_default()
 }
 
+/// The bucket in a flow's own control group, of the bucket stored at first sight: a change of key moves nobody. Every flow draws anew. The
+/// share of customers held out is the written one to about a quarter of a percentage point, since 10,000 buckets are drawn, not customers.
+#[must_use]
+pub fn flow_bucket(salt: &str, flow: &str, bucket: u32) -> u32 {
+    let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
+    hash.update(salt.as_bytes());
+    hash.update(&[0]);
+    hash.update(flow.as_bytes());
+    hash.update(&[0]);
+    hash.update(&bucket.to_be_bytes());
+    u32::try_from(hash.digest() % 10_000).unwrap_or_default()
+}
+
 impl Person {
     /// Language, when known.
     #[must_use]
@@ -170,5 +183,29 @@ impl Person {
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_flow_holds_out_its_share_of_whoever_is_not_in_the_global_group() {
+        let mut both = 0;
+        for flow in ["cart", "browse", "winback"] {
+            let held = (1_000..10_000)
+                .filter(|bucket| flow_bucket("s", flow, *bucket) < 500)
+                .count();
+            assert!((360..540).contains(&held), "{flow}: {held} of 9,000");
+        }
+        for bucket in 0..10_000 {
+            let held = |flow| flow_bucket("s", flow, bucket) < 5_000;
+            both += u32::from(held("cart") && held("browse"));
+        }
+        assert!(
+            (2_300..2_700).contains(&both),
+            "the draws hang together: {both}"
+        );
     }
 }

@@ -109,6 +109,9 @@ pub struct HandedStep {
     /// The task's clock.
     #[n(2)]
     pub at: Timestamp,
+    /// On which channel: a cascade does not come back to it.
+    #[cbor(n(3), default)]
+    pub channel: String,
 }
 
 /// What an instance waits for.

@@ -150,6 +150,10 @@ metrics! {
         "How far the newest input record is stamped ahead of our clock; 0 when it is not.";
     log_lines: Counter "log_lines_total", "lines", ["target", "level"],
         "Log lines of warning level and above; target is ours or the Kafka client's.";
+    reloads: Counter "reloads_total", "reloads", ["outcome"],
+        "Changed flow and policy files by outcome: taken (counted by each worker), or refused because something in them is wrong.";
+    reload_failed: Gauge "reload_failed", "0 or 1", [],
+        "1 while changed flow or policy files are wrong and the old ones stay in force.";
     build_info: Gauge "build_info", "1", ["version"],
         "Always 1; the label tells the version.";
 }

@@ -329,6 +329,12 @@ impl WorkerTelemetry {
         lock(&self.cell.status).producer_sound = sound;
     }
 
+    /// Changed flows and policy are in force here.
+    pub fn reload_taken(&self) {
+        let reloads = &self.telemetry.families.reloads;
+        reloads.with_label_values(&["taken"]).inc();
+    }
+
     /// The worker finishes what it has and ends.
     pub fn stopping(&self) {
         lock(&self.cell.status).stopping = true;

@@ -90,7 +90,8 @@ impl Coverage {
                 if !reached.steps.contains(&number) {
                     gaps.push(format!(
                         "{name}: no test reaches step {number} ({} {})",
-                        step.channel, step.template
+                        step.channels.join(" or "),
+                        step.template
                     ));
                 }
             }

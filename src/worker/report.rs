@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::Worker;
 use crate::bus::InputId;
+use crate::task::fold::Decided;
 use crate::task::{Phase, Task};
-use crate::telemetry::{TaskReport, TaskState};
+use crate::telemetry::{Tally, TaskReport, TaskState};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -59,5 +60,19 @@ fn state(task: &Task) -> TaskState {
             .behind_since
             .map_or(TaskState::Running, |since| TaskState::Behind { since }),
         Phase::Poisoned => TaskState::Poisoned,
+    }
+}
+
+/// Counts one decision for the metrics.
+pub(super) fn count(tally: &mut Tally, decided: &Decided) {
+    match decided {
+        Decided::Verdict(verdict) => {
+            tally.verdict(verdict);
+            // The product's latency: a purchase appended until its suppressions are readable.
+            if verdict.kind == crate::decision::VerdictKind::Suppress {
+                tally.output(verdict.cause.origin.timestamp);
+            }
+        }
+        Decided::DeadLetter(letter) => tally.dead_letter(letter.record.input, letter.error.code()),
     }
 }

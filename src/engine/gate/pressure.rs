@@ -92,16 +92,20 @@ impl Gate<'_> {
         let Some(step) = step_of(flow, rival.step) else {
             return false;
         };
-        let weight = Weight {
-            channel: &step.channel,
-            class: flow.class,
-            discount: flow.offer.as_ref().is_some_and(|offer| offer.discount),
-        };
+        // Which of several channels policy will take is not known yet: the slot is kept on each.
+        let applies = step.channels.iter().any(|channel| {
+            let weight = Weight {
+                channel,
+                class: flow.class,
+                discount: flow.offer.as_ref().is_some_and(|offer| offer.discount),
+            };
+            caps::applies(cap, &weight)
+        });
         let full = |extra| {
             let contacts = &self.profile.contacts;
             caps::full(cap, contacts, extra, rival.due, &self.zone).is_some()
         };
-        caps::applies(cap, &weight) && full(Some(self.now)) && !full(None)
+        applies && full(Some(self.now)) && !full(None)
     }
 
     fn is_own(wish: &Wish<'_>, contact: &Contact) -> bool {

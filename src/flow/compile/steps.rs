@@ -6,7 +6,7 @@ use super::flow::Check;
 use super::{LONGEST, MAX_STEPS, word};
 use crate::event::EventType;
 use crate::flow::problem::{At, did_you_mean};
-use crate::flow::spec::{FlowSpec, StepSpec};
+use crate::flow::spec::{ANY, FlowSpec, StepSpec};
 use crate::flow::{OnCap, Step, Success};
 use crate::value::Span;
 
@@ -19,7 +19,7 @@ const MAX_TEMPLATE: usize = 128;
 pub(super) fn compile(spec: &FlowSpec, check: &mut Check<'_, '_>) -> Option<Vec<Step>> {
     if let Some(step) = spec.steps.get(MAX_STEPS) {
         return check.bad(
-            step.channel.place,
+            step.place(),
             format!("{} steps are more than {MAX_STEPS}", spec.steps.len()),
             "",
         );
@@ -27,17 +27,23 @@ pub(super) fn compile(spec: &FlowSpec, check: &mut Check<'_, '_>) -> Option<Vec<
     let steps: Vec<_> = spec
         .steps
         .iter()
-        .map(|written| step(check, written))
+        .enumerate()
+        .map(|(index, written)| step(check, spec, index, written))
         .collect();
     steps.into_iter().collect()
 }
 
-fn step(check: &mut Check<'_, '_>, written: &StepSpec) -> Option<Step> {
-    let channel = channel(check, written);
+fn step(
+    check: &mut Check<'_, '_>,
+    spec: &FlowSpec,
+    index: usize,
+    written: &StepSpec,
+) -> Option<Step> {
+    let channels = channels(check, spec, index, written);
     let template = template(check, &written.template);
     let success = match &written.success {
         None => Some(None),
-        Some(word) => success(check, written, word).map(Some),
+        Some(word) => success(check, channels.as_deref(), word).map(Some),
     };
     let on_cap = match &written.on_cap {
         None => Some(OnCap::Defer),
@@ -66,7 +72,7 @@ fn step(check: &mut Check<'_, '_>, written: &StepSpec) -> Option<Step> {
     }
     let when = check.condition(written.when.as_ref(), None);
     Some(Step {
-        channel: channel?,
+        channels: channels?,
         template: template?,
         when: when?,
         success: success?,
@@ -75,8 +81,64 @@ fn step(check: &mut Check<'_, '_>, written: &StepSpec) -> Option<Step> {
     })
 }
 
-fn channel(check: &mut Check<'_, '_>, written: &StepSpec) -> Option<Arc<str>> {
-    let name = &written.channel;
+/// On what a step may speak: one channel, or those that policy takes the cheapest of.
+fn channels(
+    check: &mut Check<'_, '_>,
+    spec: &FlowSpec,
+    index: usize,
+    written: &StepSpec,
+) -> Option<Vec<Arc<str>>> {
+    match (&written.channel, &written.channels) {
+        (Some(name), _) if name.value == ANY => {
+            let named = |channel: &str| spec.steps.iter().any(|step| names(step, channel));
+            let every = check.surroundings.channels.keys();
+            let left: Vec<_> = every.filter(|name| !named(name)).cloned().collect();
+            if left.is_empty() {
+                let message = "no channel is left to choose from";
+                return check.bad(name.place, message, "the other steps name them all");
+            }
+            Some(left)
+        }
+        (Some(name), _) => {
+            let channel = channel(check, name)?;
+            // A step that may be passed over by its `when` leaves its channel to the next.
+            let before = spec.steps.get(..index).unwrap_or_default();
+            let taken = before
+                .iter()
+                .position(|step| step.when.is_none() && names(step, &name.value));
+            if let Some(taken) = taken {
+                return check.bad(
+                    name.place,
+                    format!("step {} speaks on `{channel}` already", taken + 1),
+                    "a cascade never comes back to a channel: name another, or write a flow of its own",
+                );
+            }
+            Some(vec![channel])
+        }
+        (None, Some(several)) => {
+            let mut channels: Vec<Arc<str>> = Vec::new();
+            for name in &several.value {
+                let channel = channel(check, name)?;
+                if channels.contains(&channel) {
+                    return check.bad(name.place, format!("`{channel}` stands here twice"), "");
+                }
+                channels.push(channel);
+            }
+            Some(channels)
+        }
+        // The reader has told it.
+        (None, None) => None,
+    }
+}
+
+/// Is this the channel that a step is written for?
+fn names(step: &StepSpec, channel: &str) -> bool {
+    step.channel
+        .as_ref()
+        .is_some_and(|name| name.value == channel)
+}
+
+fn channel(check: &mut Check<'_, '_>, name: &At<String>) -> Option<Arc<str>> {
     if let Some((channel, _)) = check
         .surroundings
         .channels
@@ -108,7 +170,12 @@ fn template(check: &mut Check<'_, '_>, written: &At<String>) -> Option<Arc<str>>
     )
 }
 
-fn success(check: &mut Check<'_, '_>, step: &StepSpec, written: &At<String>) -> Option<Success> {
+/// What counts as reached: every channel that the step may speak on must be able to tell it.
+fn success(
+    check: &mut Check<'_, '_>,
+    channels: Option<&[Arc<str>]>,
+    written: &At<String>,
+) -> Option<Success> {
     let success = word(
         "success",
         written,
@@ -132,29 +199,37 @@ fn success(check: &mut Check<'_, '_>, step: &StepSpec, written: &At<String>) -> 
         Success::Clicked => EventType::Clicked,
         Success::Visited | Success::Converted => return Some(success),
     };
-    let Some(channel) = check.surroundings.channels.get(step.channel.value.as_str()) else {
+    let known = &check.surroundings.channels;
+    let asked: Vec<_> = channels
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| known.get(name))
+        .collect();
+    let (able, unable): (Vec<_>, Vec<_>) = asked
+        .into_iter()
+        .partition(|channel| channel.reports.contains(&receipt));
+    let Some(channel) = unable.first() else {
         return Some(success);
     };
-    if channel.reports.contains(&receipt) {
-        return Some(success);
-    }
+    let in_the_shop = "`visited` and `converted` are seen in the shop";
     let reports: Vec<_> = channel.reports.iter().map(|event| event.name()).collect();
-    check.bad(
-        written.place,
+    let remedy = if !able.is_empty() {
+        let able: Vec<&str> = able.iter().map(|channel| &*channel.name).collect();
         format!(
-            "channel `{}` cannot report `{}`",
-            channel.name,
-            receipt.name()
-        ),
-        if reports.is_empty() {
-            "it reports nothing; `visited` and `converted` are seen in the shop".to_owned()
-        } else {
-            format!(
-                "it reports {}; `visited` and `converted` are seen in the shop",
-                reports.join(", ")
-            )
-        },
-    )
+            "leave the choice to those that can: `channels: [{}]`; {in_the_shop}",
+            able.join(", ")
+        )
+    } else if reports.is_empty() {
+        format!("it reports nothing; {in_the_shop}")
+    } else {
+        format!("it reports {}; {in_the_shop}", reports.join(", "))
+    };
+    let message = format!(
+        "channel `{}` cannot report `{}`",
+        channel.name,
+        receipt.name()
+    );
+    check.bad(written.place, message, remedy)
 }
 
 /// A step that begins only after the instance has ended is never taken.
@@ -169,7 +244,7 @@ pub(super) fn check_time(
     for (step, written) in steps.iter().zip(&spec.steps) {
         if begins >= expires.millis() {
             check.bad::<()>(
-                written.channel.place,
+                written.place(),
                 format!(
                     "this step begins after {}, when the flow has expired ({expires})",
                     Span::from_millis(begins)

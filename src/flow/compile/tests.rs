@@ -70,6 +70,7 @@ fn every_problem_of_a_broken_file_is_told_with_its_place_and_remedy() {
     for (name, yaml, expected) in broken![
         "absences",
         "becomes_by_time",
+        "choice_of_channel",
         "condition_fields",
         "condition_syntax",
         "condition_types",
@@ -142,7 +143,7 @@ fn the_shipped_flows_compile_to_what_they_say() {
             per_customer: true
         }
     );
-    let channels: Vec<_> = cart.steps.iter().map(|step| &*step.channel).collect();
+    let channels: Vec<_> = cart.steps.iter().map(|step| &*step.channels[0]).collect();
     assert_eq!(channels, ["email", "push", "sms"]);
     assert_eq!(&*set.current()["welcome"].reason.word, "welcome");
     assert_eq!(set.current()["post_purchase"].class, Class::Service);
@@ -206,7 +207,7 @@ fn files_are_checked_together_and_within_limits() {
         "there is a flow `cart` already, in a.yaml"
     );
 
-    let step = "  - { channel: email, template: a, within: 1m }\n";
+    let step = "  - { channel: email, template: a, within: 1m, when: \"profile.vip\" }\n";
     assert!(compiled(&[("a.yaml", &format!("{CART}steps:\n{}", step.repeat(16)))]).is_ok());
     let problems =
         compiled(&[("a.yaml", &format!("{CART}steps:\n{}", step.repeat(17)))]).unwrap_err();

@@ -231,12 +231,22 @@ fn priority(node: &At<Value>, problems: &mut Problems<'_>) -> Option<At<i64>> {
 
 /// A list of event names under `key`.
 fn events(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> At<Vec<At<String>>> {
+    names(key, "event", node, problems)
+}
+
+/// A list of names under `key`, each of a `what`.
+fn names(
+    key: &str,
+    what: &str,
+    node: &At<Value>,
+    problems: &mut Problems<'_>,
+) -> At<Vec<At<String>>> {
     let value: Vec<_> = list(key, node, problems)
         .iter()
         .filter_map(|node| text(key, node, problems))
         .collect();
     if matches!(&node.value, Value::List(items) if items.is_empty()) {
-        problems.add(node.place, format!("`{key}` names no event"), "");
+        problems.add(node.place, format!("`{key}` names no {what}"), "");
     }
     At {
         value,
@@ -337,14 +347,33 @@ fn steps(node: &At<Value>, problems: &mut Problems<'_>) -> Vec<StepSpec> {
 
 fn step(node: &At<Value>, problems: &mut Problems<'_>) -> Option<StepSpec> {
     let fields = Fields::of(node, "a step", STEP_KEYS, problems)?;
-    let channel = fields.required_text("channel", "say on which channel it speaks", problems);
+    let channel = fields.text("channel", problems);
+    let channels = fields
+        .find("channels")
+        .map(|node| names("channels", "channel", node, problems));
+    match (fields.find("channel"), fields.find("channels")) {
+        (None, None) => {
+            fields.require("channel", "say on which channel it speaks", problems);
+            return None;
+        }
+        (Some(_), Some(several)) => {
+            problems.add(
+                several.place,
+                "`channel` and `channels` both say on what the step speaks",
+                "write one of them",
+            );
+            return None;
+        }
+        (Some(_), None) | (None, Some(_)) => {}
+    }
     let template = fields.required_text("template", "say what it sends", problems);
     Some(StepSpec {
         when: fields.text("when", problems),
         success: fields.text("success", problems),
         within: fields.text("within", problems),
         on_cap: fields.text("on_cap", problems),
-        channel: channel?,
+        channel,
+        channels,
         template: template?,
     })
 }
