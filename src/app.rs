@@ -1,5 +1,7 @@
 //! The composition root: makes the parts out of the configuration and puts them together. Nobody else knows all of them.
 
+#[cfg(all(feature = "kafka", feature = "rocks"))]
+pub mod doctor;
 pub mod exit;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -8,6 +10,8 @@ pub mod load;
 mod memory;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 pub mod reload;
+#[cfg(feature = "kafka")]
+pub mod rights;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 pub mod run;
 

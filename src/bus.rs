@@ -160,7 +160,8 @@ pub struct Progress {
     pub partition: i32,
     /// Everything readable below this offset was returned by [`Bus::poll`]; moves over markers and aborted records.
     pub delivered: NextOffset,
-    /// The last stable offset as a fresh request to the broker told it (never from a fetch response's cache).
+    /// The high watermark as a fresh request to the broker told it (never from a fetch response's cache): what is appended behind an
+    /// open transaction counts, readable or not.
     pub end: NextOffset,
     /// How long ago that request was *sent*.
     pub age: Duration,
@@ -305,6 +306,16 @@ pub trait Bus {
     /// # Errors
     /// `Retry` while the leader does not answer.
     fn changelog_watermarks(&mut self, partition: i32) -> Result<Watermarks, Failure>;
+
+    /// The offset of the first record of a changelog partition that was produced at `since` or later; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Retry` while the leader does not answer.
+    fn changelog_since(
+        &mut self,
+        partition: i32,
+        since: Timestamp,
+    ) -> Result<Option<NextOffset>, Failure>;
 
     /// Starts reading a changelog partition (read_committed) at `from`; several may be open.
     ///

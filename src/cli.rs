@@ -17,6 +17,8 @@ use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
+#[cfg(all(feature = "kafka", feature = "rocks"))]
+mod doctor;
 mod explain;
 #[cfg(feature = "kafka")]
 mod feed;
@@ -77,10 +79,12 @@ enum Command {
     /// Publish recorded events to the input topics, each record stamped with its event's time
     #[cfg(feature = "kafka")]
     Feed(feed::FeedLine),
-    /// The topics that have to be there
+    /// What would go wrong on this bus: brokers, rights, topics, records, keys, clocks, disk
+    #[cfg(all(feature = "kafka", feature = "rocks"))]
+    Doctor(doctor::Doctor),
+    /// The topics that have to be there, and the rights to them
     #[cfg(feature = "kafka")]
-    #[command(subcommand)]
-    Topics(topics::TopicsCommand),
+    Topics(topics::Topics),
     /// Look into the state on this machine's disk, while no instance runs on it
     #[cfg(all(feature = "kafka", feature = "rocks"))]
     #[command(subcommand)]
@@ -189,6 +193,8 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         Command::Explain(explain) => explain.run(environment, output),
         #[cfg(feature = "kafka")]
         Command::Feed(feed) => feed.run(environment, output),
+        #[cfg(all(feature = "kafka", feature = "rocks"))]
+        Command::Doctor(doctor) => doctor.run(environment, output),
         #[cfg(feature = "kafka")]
         Command::Topics(topics) => topics.run(environment, output),
         #[cfg(all(feature = "kafka", feature = "rocks"))]

@@ -117,6 +117,7 @@ pub fn fold_plan(config: &Config, plan: Plan, clock: ClockKind) -> Result<FoldPl
     Ok(FoldPlan {
         plan,
         inputs,
+        partitions: config.topics.partitions,
         decode: decode_rules(config),
         clock,
     })

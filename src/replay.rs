@@ -1,6 +1,6 @@
 //! A recorded log through given flows, without Kafka (product.md §8).
 //!
-//! The same [`Fold`] and [`Merge`] as a task's, one per murmur2 partition, over a store in memory, on the records' clock: what `run`
+//! The same [`Fold`] and [`Merge`](crate::task::merge::Merge) as a task's, one per murmur2 partition, over a store in memory, on the records' clock: what `run`
 //! decides with `clock: records` over the same preloaded log, this decides too, under the same ids.
 //!
 //! ```text

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use crate::bus::{InputId, NextOffset, Position};
-use crate::value::Timestamp;
+use crate::value::{Span, Timestamp};
 
 pub mod commit;
 pub mod fold;
@@ -96,6 +96,34 @@ pub struct Reach {
     pub delivered: i64,
     /// Elapsed time when it was last at its end or moved.
     pub alive_at: Duration,
+    /// The end that is to be reached next, and when it was asked for.
+    pub target: Option<(NextOffset, Duration)>,
+    /// When the latest end that is reached was asked for: everything appended before was read.
+    pub caught: Option<Duration>,
+}
+
+impl Reach {
+    /// Takes in how far the input was read at `now`, and the end that it had when somebody last asked, `age` ago.
+    pub fn look(&mut self, delivered: NextOffset, end: NextOffset, age: Duration, now: Duration) {
+        let asked = now.saturating_sub(age);
+        if let Some((wanted, at)) = self.target
+            && delivered >= wanted
+        {
+            self.caught = self.caught.max(Some(at));
+            self.target = None;
+        }
+        if delivered >= end {
+            self.caught = self.caught.max(Some(asked));
+            self.target = None;
+        } else if self.target.is_none() {
+            self.target = Some((end, asked));
+        }
+        self.at_end = age <= FRESH && delivered >= end;
+        if self.at_end || delivered.get() != self.delivered {
+            self.delivered = delivered.get();
+            self.alive_at = now;
+        }
+    }
 }
 
 /// The circuit breaker: a bad deploy upstream never drains a topic into the dead letters.
@@ -259,11 +287,27 @@ impl Task {
         }
     }
 
-    /// CK-1: may nothing be handed over yet? An input that neither moves nor is at its end holds hand-overs at most `max_hold`.
+    /// CK-1: what was due until then may be handed over, by a clock that says `wall` at elapsed time `now`; `None`: nothing may.
+    ///
+    /// What is due at a moment may leave when every input was read to the end that it had then, or up to a second before. So a producer
+    /// that always has a transaction open delays contacts by its transactions, not for ever. An input that neither moves nor is at its
+    /// end holds them at most `max_hold`.
     #[must_use]
-    pub fn is_behind(&self, now: Duration, max_hold: Duration) -> bool {
-        self.reach
-            .iter()
-            .any(|reach| !reach.at_end && now.saturating_sub(reach.alive_at) < max_hold)
+    pub fn caught_up_to(
+        &self,
+        now: Duration,
+        wall: Timestamp,
+        max_hold: Duration,
+    ) -> Option<Timestamp> {
+        let mut until = wall;
+        for reach in &self.reach {
+            if reach.at_end || now.saturating_sub(reach.alive_at) >= max_hold {
+                continue;
+            }
+            let behind = now.saturating_sub(reach.caught?).saturating_sub(FRESH);
+            let behind = i64::try_from(behind.as_millis()).unwrap_or(i64::MAX);
+            until = until.min(wall.minus(Span::from_millis(behind)));
+        }
+        Some(until)
     }
 }

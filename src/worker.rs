@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::{Bus, Failure, Farewell, NextOffset, Polled, Position, Record, Remedy, Turn};
+use crate::bus::{Bus, Failure, Farewell, NextOffset, Polled, Record, Remedy, Turn};
 use crate::clock::Clock;
 use crate::outbound::OutboundPlan;
 use crate::planted::is_planted;
@@ -28,6 +28,7 @@ mod assignment;
 mod recovery;
 mod reload;
 mod report;
+mod timeline;
 
 /// Opens and removes the stores of tasks: RocksDB directories, or memory in the simulation.
 pub trait Stores: Send {
@@ -138,6 +139,8 @@ pub struct Worker {
     reported_at: Duration,
     /// Nothing is tried on the bus before this: a call that asked to be repeated.
     hold_until: Duration,
+    /// How often the store of a partition was found damaged.
+    damages: BTreeMap<i32, u32>,
 }
 
 /// A failed call that may be repeated is repeated after that long.
@@ -173,6 +176,7 @@ impl Worker {
             tally: Tally::default(),
             reported_at: Duration::ZERO,
             hold_until: Duration::ZERO,
+            damages: BTreeMap::new(),
         }
     }
 
@@ -181,6 +185,15 @@ impl Worker {
     /// # Errors
     /// When the worker must stop.
     pub fn pass(&mut self) -> Result<bool, Halt> {
+        match self.turn_once() {
+            Err(Halt::Store(StoreError::Corrupt { task, what })) => {
+                self.damaged(task, &what).map(|()| true)
+            }
+            done => done,
+        }
+    }
+
+    fn turn_once(&mut self) -> Result<bool, Halt> {
         self.telemetry.beat(self.clock.wall());
         self.take_reload();
         let restored = self.restore_some()?;
@@ -359,78 +372,10 @@ impl Worker {
             self.telemetry.poisoned(partition);
             tracing::error!(
                 partition,
-                "too many of the last records are dead letters: reading stopped, offsets stay; mend the producer or the configuration and start again"
+                "too many of the last records are dead letters: reading stopped, offsets stay; mend the producer or the configuration and start again; what is in the topic already passes as dead letters with a higher `dead_letters.max_ratio`"
             );
         }
         Ok(())
-    }
-
-    /// On the records' clock: folds in the order of record times, due timers before the records that are later.
-    fn merge_read(&mut self) -> Result<(), Halt> {
-        let wall = self.clock.wall();
-        let partitions: Vec<i32> = self.tasks.keys().copied().collect();
-        for partition in partitions {
-            while !self.batch_is_full() {
-                let Some(task) = self
-                    .tasks
-                    .get_mut(&partition)
-                    .filter(|task| task.phase == Phase::Running)
-                else {
-                    break;
-                };
-                let reach = &task.reach;
-                let at_end = |input: crate::bus::InputId| {
-                    reach
-                        .get(usize::from(input.0))
-                        .is_some_and(|reach| reach.at_end)
-                };
-                let Some(record) = task.merge.as_mut().and_then(|merge| merge.next(at_end)) else {
-                    break;
-                };
-                let now = record.timestamp.min(wall);
-                task.fold.fire(now, usize::MAX)?;
-                task.fold.advance(now);
-                self.fold(partition, record)?;
-                if let Some(task) = self
-                    .tasks
-                    .get_mut(&partition)
-                    .filter(|task| task.phase == Phase::Running)
-                {
-                    let clock = task.fold.clock();
-                    task.fold.fire(clock, usize::MAX)?;
-                }
-            }
-            self.unpause(partition)?;
-        }
-        Ok(())
-    }
-
-    /// Reads on in inputs whose queue has shrunk.
-    fn unpause(&mut self, partition: i32) -> Result<(), Halt> {
-        let Some(task) = self.tasks.get_mut(&partition) else {
-            return Ok(());
-        };
-        let Some(merge) = &task.merge else {
-            return Ok(());
-        };
-        let (ready, still): (Vec<_>, Vec<_>) = task
-            .paused
-            .drain(..)
-            .partition(|(input, _)| merge.waiting(*input) < crate::task::merge::READ_AHEAD / 2);
-        task.paused = still;
-        let positions: Vec<Position> = ready
-            .into_iter()
-            .map(|(input, next)| Position {
-                input,
-                partition,
-                next,
-            })
-            .collect();
-        if positions.is_empty() {
-            Ok(())
-        } else {
-            self.bus.resume(&positions).map_err(Halt::Bus)
-        }
     }
 
     fn batch_is_full(&self) -> bool {
@@ -454,12 +399,7 @@ impl Worker {
                 .get_mut(&progress.partition)
                 .and_then(|task| task.reach.get_mut(usize::from(progress.input.0)))
             {
-                let fresh = progress.age <= crate::task::FRESH;
-                reach.at_end = fresh && progress.delivered >= progress.end;
-                if reach.at_end || progress.delivered.get() != reach.delivered {
-                    reach.delivered = progress.delivered.get();
-                    reach.alive_at = now;
-                }
+                reach.look(progress.delivered, progress.end, progress.age, now);
             }
         });
     }
@@ -479,12 +419,18 @@ impl Worker {
             task.fold.advance(wall);
             let clock = task.fold.clock();
             // Asked at every pass, due or not, so that `/status` and the metric tell it in time.
-            let behind = task.is_behind(now, self.settings.max_hold);
+            let until = task.caught_up_to(now, wall, self.settings.max_hold);
+            let behind = until.is_none_or(|until| until < wall);
             task.behind_since = behind.then(|| task.behind_since.unwrap_or(wall));
-            if behind || task.fold.next_due()?.is_none_or(|due| due > clock) {
+            // The clock may stand ahead of a wall that was set back; then it is the clock that fell due.
+            let until = if behind { until } else { Some(clock) };
+            let Some(until) = until.map(|until| until.min(clock)) else {
+                continue;
+            };
+            if task.fold.next_due()?.is_none_or(|due| due > until) {
                 continue;
             }
-            fired += task.fold.fire(clock, self.settings.max_timers)?;
+            fired += task.fold.fire(until, self.settings.max_timers)?;
         }
         if fired > 0 && self.batch_since.is_none() {
             self.batch_since = Some(now);
@@ -551,7 +497,9 @@ impl Worker {
             if let Some(task) = self.tasks.get_mut(&batch.partition) {
                 let partition = batch.partition;
                 if let Err(refused) = commit::store(task, batch, changelog, now) {
-                    self.telemetry.store_read_only(partition);
+                    if matches!(refused, StoreError::Io { .. }) {
+                        self.telemetry.store_read_only(partition);
+                    }
                     return Err(refused.into());
                 }
                 task.committed(started);

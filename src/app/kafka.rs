@@ -141,7 +141,11 @@ pub fn create_topics(
 /// With every topic that is missing or has another number of partitions.
 pub fn ready_topics(wanted: &[TopicSpec], admin: &Admin, create: bool) -> Result<(), Stop> {
     let mut problems = admin.plan_topics(wanted)?;
-    if create && problems.iter().any(TopicProblem::stops) {
+    // What others have to mend first: topics created beside a wrong number of partitions would have it too.
+    let foreign = problems
+        .iter()
+        .any(|problem| problem.stops() && !problem.topic.ours);
+    if create && !foreign && problems.iter().any(TopicProblem::stops) {
         let (created, left) = create_topics(wanted, admin)?;
         for name in created {
             tracing::info!(topic = name, "topic created");

@@ -202,6 +202,7 @@ impl Watch {
         self.current.put(FoldPlan {
             plan,
             inputs: old.inputs.clone(),
+            partitions: old.partitions,
             decode: old.decode.clone(),
             clock: old.clock,
         });

@@ -27,8 +27,6 @@ pub struct Failure {
     pub code: String,
     /// What to do.
     pub remedy: Remedy,
-    /// A record that can never be sent (too large): index of it within its batch is not needed, its topic is in `attempted`.
-    pub too_large: bool,
 }
 
 impl Failure {
@@ -39,7 +37,6 @@ impl Failure {
             attempted: attempted.into(),
             code: code.into(),
             remedy,
-            too_large: false,
         }
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::bus::{
@@ -22,6 +23,7 @@ use crate::bus::{
 };
 use crate::clock::Clock;
 use crate::planted::is_planted;
+use crate::value::Timestamp;
 
 pub mod admin;
 pub mod audit;
@@ -32,6 +34,7 @@ mod failure;
 pub mod feed;
 pub mod mock;
 pub mod plain;
+pub mod probe;
 mod producer;
 pub mod settings;
 
@@ -392,6 +395,38 @@ impl Bus for KafkaBus {
                 .stable_watermarks(&self.settings.changelog, partition);
         }
         self.watermarks(&self.settings.changelog, partition)
+    }
+
+    fn changelog_since(
+        &mut self,
+        partition: i32,
+        since: Timestamp,
+    ) -> Result<Option<NextOffset>, Failure> {
+        let topic = Arc::clone(&self.settings.changelog);
+        let attempted = || format!("records of {topic} partition {partition} by time");
+        let asked = |error: KafkaError| {
+            learn_anew(&self.uncommitted, &topic);
+            failure::failure(Call::Ask, attempted(), &error)
+        };
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, partition, Offset::Offset(since.millis().max(0)))
+            .map_err(asked)?;
+        let answer = self
+            .uncommitted
+            .offsets_for_times(list, ANSWER)
+            .map_err(asked)?;
+        let told = answer
+            .find_partition(&topic, partition)
+            .ok_or_else(|| Failure::new(attempted(), "no answer", Remedy::Retry))?;
+        told.error().map_err(asked)?;
+        Ok(match told.offset() {
+            Offset::Offset(first) => Some(NextOffset::at(first)),
+            // No record is as young as that.
+            Offset::End | Offset::Invalid => None,
+            Offset::Beginning | Offset::Stored | Offset::OffsetTail(_) => {
+                return Err(Failure::new(attempted(), "no answer", Remedy::Retry));
+            }
+        })
     }
 
     fn open_changelog(&mut self, partition: i32, from: NextOffset) -> Result<(), Failure> {

@@ -142,6 +142,9 @@ impl Replay {
 
     fn ready(&self, environment: &Environment) -> Result<Ready, Stop> {
         let (mut config, plan) = self.settings.load_with_flows(environment)?;
+        if let Some(partitions) = self.partitions {
+            config.topics.partitions = partitions;
+        }
         let input = self.input.as_deref().map(|name| named_input(&config, name));
         let input = input.transpose()?;
         for of_config in &mut config.inputs {
@@ -170,7 +173,7 @@ impl Replay {
             shared: under(plan)?,
             old,
             input,
-            partitions: self.partitions.unwrap_or(config.topics.partitions),
+            partitions: config.topics.partitions,
             threads: self.threads.unwrap_or_else(all),
             config,
         })

@@ -1,9 +1,9 @@
 //! `topics`: what has to be there, and making it so.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{Environment, Exit, Output, Settings, Stop};
-use crate::app::kafka;
+use crate::app::{kafka, rights};
 use crate::bus::kafka::admin::{Admin, TopicProblem, TopicSpec};
 use crate::config::Config;
 
@@ -16,11 +16,36 @@ pub(super) enum TopicsCommand {
     Apply(Settings),
 }
 
-impl TopicsCommand {
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub(super) struct Topics {
+    /// Print the commands that grant exactly the rights it needs
+    #[arg(long)]
+    acls: bool,
+    /// To whom --acls grants them
+    #[arg(
+        long,
+        value_name = "PRINCIPAL",
+        default_value = "User:tidegate",
+        requires = "acls"
+    )]
+    principal: String,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Option<TopicsCommand>,
+}
+
+impl Topics {
     pub(super) fn run(self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
-        match self {
-            Self::Print(settings) => print(&settings.load(environment)?, output),
-            Self::Apply(settings) => apply(&settings.load(environment)?, output),
+        match self.command {
+            Some(TopicsCommand::Print(settings)) => print(&settings.load(environment)?, output),
+            Some(TopicsCommand::Apply(settings)) => apply(&settings.load(environment)?, output),
+            None if self.acls => acls(&self.settings.load(environment)?, &self.principal, output),
+            None => Err(Stop::new(
+                Exit::Usage,
+                "write `topics print`, `topics apply` or `topics --acls`",
+            )),
         }
     }
 }
@@ -49,26 +74,22 @@ fn print(config: &Config, output: Output<'_>) -> Result<(), Stop> {
             writeln!(output, "  {setting}={value}")?;
         }
     }
-    let app = &config.app.id;
     writeln!(output, "\nrights of the principal that runs tidegate:")?;
-    for input in &config.inputs {
-        writeln!(output, "  topic {}: Read, Describe", input.topic)?;
+    for right in rights::rights(config) {
+        writeln!(output, "  {right}")?;
     }
-    writeln!(
-        output,
-        "  topics {app}-* (prefix): Read, Write, Describe, DescribeConfigs, Delete records of {app}-events; Create where topics.create is true"
-    )?;
-    for name in config.channels.keys() {
+    Ok(())
+}
+
+/// One command per right.
+fn acls(config: &Config, principal: &str, output: Output<'_>) -> Result<(), Stop> {
+    for right in rights::rights(config) {
         writeln!(
             output,
-            "  topic {}: Write, Describe",
-            config.channel_topic(name)
+            "kafka-acls.sh --bootstrap-server {} --add --allow-principal {principal} {right}",
+            config.kafka.bootstrap
         )?;
     }
-    writeln!(
-        output,
-        "  group {app}: Read, Describe\n  transactional ids {app}-* (prefix): Write, Describe\n  cluster: IdempotentWrite, Describe"
-    )?;
     Ok(())
 }
 

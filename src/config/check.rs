@@ -13,6 +13,9 @@ use crate::value::Span;
 /// Longest span that a policy may look back: what a profile keeps of contacts is bounded by it.
 const LONGEST_WINDOW: Span = Span::from_days(92);
 
+/// Ends of inputs are asked for every third of a second, and a broker may be slow to answer: less would be a way around CK-1.
+const LEAST_HOLD: Span = Span::from_secs(10);
+
 impl Config {
     /// Everything that is wrong beyond single values, each with the path of its setting. Pure.
     #[must_use]
@@ -317,6 +320,12 @@ impl Config {
                 problems.push(Problem::of(path, what, remedy));
             }
         };
+        bound(
+            "app.max_hold",
+            self.app.max_hold >= LEAST_HOLD,
+            "would let reminders out that an unread order stops",
+            "write 10s or more; the default is 15m",
+        );
         let topics = &self.topics;
         bound(
             "topics.partitions",

@@ -294,12 +294,27 @@ fn ids_that_mean_nobody_are_absent_and_numbers_are_ids() {
     assert_eq!(event("541312140", r#""b-1""#).id, known.id);
     assert_ne!(event("541312140", r#""b-2""#).id, known.id);
 
-    assert!(check_key(&known, Some(b"541312140")).is_ok());
-    assert!(check_key(&event("0", r#""b-1""#), Some(b"b-1")).is_ok());
-    assert!(check_key(&event("0", "0"), None).is_ok());
+    let of_one = (0, 1);
+    assert!(check_key(&known, Some(b"541312140"), of_one).is_ok());
+    assert!(check_key(&event("0", r#""b-1""#), Some(b"b-1"), of_one).is_ok());
+    assert!(check_key(&event("0", "0"), None, of_one).is_ok());
     for key in [None, Some(&b"b-1"[..])] {
-        let error = check_key(&known, key).unwrap_err();
+        let error = check_key(&known, key, of_one).unwrap_err();
         assert_eq!((error.code(), error.stage()), ("wrong_key", Stage::Key));
+    }
+    // Java puts this key into one of eight; anybody else's arithmetic mostly into another.
+    let home = crate::partitioner::partition(b"541312140", 8);
+    for partition in 0..8 {
+        let checked = check_key(&known, Some(b"541312140"), (partition, 8));
+        let code = checked.map_err(|error| error.code());
+        assert_eq!(
+            code,
+            if partition == home {
+                Ok(())
+            } else {
+                Err("wrong_partition")
+            }
+        );
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::partitioner;
+
 use super::{Event, EventType};
 
 /// The kind of refusal. Bounded, so that it may be a metric label and a dead-letter header.
@@ -37,11 +39,13 @@ pub enum Refusal {
     TooMany,
     /// The record's key is not its profile's id.
     WrongKey,
+    /// The record stands in another partition than its profile: its producer does not partition as Java does.
+    WrongPartition,
 }
 
 impl Refusal {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NoValue,
         Self::Oversize,
         Self::Malformed,
@@ -57,6 +61,7 @@ impl Refusal {
         Self::TooLong,
         Self::TooMany,
         Self::WrongKey,
+        Self::WrongPartition,
     ];
 
     /// Name in metrics.
@@ -78,6 +83,7 @@ impl Refusal {
             Self::TooLong => "too_long",
             Self::TooMany => "too_many",
             Self::WrongKey => "wrong_key",
+            Self::WrongPartition => "wrong_partition",
         }
     }
 
@@ -100,6 +106,7 @@ impl Refusal {
             Self::TooLong => "tidegate.event.TooLong",
             Self::TooMany => "tidegate.event.TooMany",
             Self::WrongKey => "tidegate.event.WrongKey",
+            Self::WrongPartition => "tidegate.event.WrongPartition",
         }
     }
 
@@ -120,6 +127,9 @@ impl Refusal {
             Self::TooLong => "a text is too long",
             Self::TooMany => "a list is too long",
             Self::WrongKey => "the record's key is not the event's customer_id or anonymous_id",
+            Self::WrongPartition => {
+                "the record is not in the partition that murmur2 gives its key: partition as Java does (librdkafka: partitioner=murmur2_random)"
+            }
         }
     }
 }
@@ -216,7 +226,7 @@ impl DecodeError {
     #[must_use]
     pub const fn stage(&self) -> Stage {
         match self.refusal {
-            Refusal::WrongKey => Stage::Key,
+            Refusal::WrongKey | Refusal::WrongPartition => Stage::Key,
             Refusal::NoValue
             | Refusal::Oversize
             | Refusal::Malformed
@@ -241,16 +251,24 @@ impl DecodeError {
 }
 
 /// Checks that a record of an input with `key: customer_id` stands where its profile is: its key is the event's `customer_id`,
-/// or its `anonymous_id` while the customer is unknown. An event of nobody may have any key.
+/// or its `anonymous_id` while the customer is unknown, and its partition (which, of how many) is that key's. An event of nobody may
+/// have any key.
 ///
 /// # Errors
-/// [`Refusal::WrongKey`]: folding it here would give a customer two profiles.
-pub fn check_key(event: &Event, key: Option<&[u8]>) -> Result<(), DecodeError> {
+/// [`Refusal::WrongKey`], [`Refusal::WrongPartition`]: folding it here would give a customer two profiles.
+pub fn check_key(
+    event: &Event,
+    key: Option<&[u8]>,
+    (partition, partitions): (i32, i32),
+) -> Result<(), DecodeError> {
     let Some(id) = event.customer_id.as_ref().or(event.anonymous_id.as_ref()) else {
         return Ok(());
     };
-    if key == Some(id.as_bytes()) {
-        return Ok(());
+    if key != Some(id.as_bytes()) {
+        return Err(DecodeError::new(Refusal::WrongKey).of(event.kind));
     }
-    Err(DecodeError::new(Refusal::WrongKey).of(event.kind))
+    if partitioner::partition(id.as_bytes(), partitions) != partition {
+        return Err(DecodeError::new(Refusal::WrongPartition).of(event.kind));
+    }
+    Ok(())
 }

@@ -69,7 +69,8 @@ fn timed(key: StateKey) -> Option<ProfileKey> {
         | StateKey::Clock
         | StateKey::Alias
         | StateKey::Erasure
-        | StateKey::Ledger => None,
+        | StateKey::Ledger
+        | StateKey::Inputs => None,
     }
 }
 
@@ -180,7 +181,8 @@ fn section_of(key: &StateKey) -> Option<SectionId> {
         | StateKey::Clock
         | StateKey::Alias
         | StateKey::Erasure
-        | StateKey::Ledger => None,
+        | StateKey::Ledger
+        | StateKey::Inputs => None,
     }
 }
 

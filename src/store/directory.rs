@@ -86,6 +86,7 @@ impl Directory {
                 return fs::write(&file, text)
                     .map_err(|error| io_error(self.task, "write", &error));
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
             Err(error) => return Err(io_error(self.task, "read", &error)),
         };
         match text

@@ -12,6 +12,7 @@
 //!         kind 3  reserved: alias of an anonymous visitor
 //!         kind 4  reserved: erasure marker
 //!         kind 5  ledger          –                                              the engine's own
+//!         kind 6  inputs          –                                              per input ever committed: len u16 │ topic
 //! index, in the store only: one entry per profile with a timer, its earliest
 //!   due u64 (i64 with the sign bit flipped) │ profile key                 value: empty
 //! meta, in the store only
@@ -20,6 +21,8 @@
 //!   kind 3  time of the last write  i64 ms
 //!   kind 4  │ partition u32 │ topic: input position   i64
 //! ```
+
+use std::collections::BTreeSet;
 
 use crate::bus::NextOffset;
 use crate::profile::SectionId;
@@ -36,6 +39,7 @@ const CLOCK: u8 = 2;
 const ALIAS: u8 = 3;
 const ERASURE: u8 = 4;
 const LEDGER: u8 = 5;
+const INPUTS: u8 = 6;
 const IDENTITY: u8 = 1;
 const CHANGELOG: u8 = 2;
 const WRITTEN_AT: u8 = 3;
@@ -105,6 +109,8 @@ pub enum StateKey {
     Erasure,
     /// What the task's channels went through.
     Ledger,
+    /// Which inputs the task has committed positions of.
+    Inputs,
 }
 
 /// The bytes that every section key of a profile begins with, and no other key does.
@@ -168,6 +174,47 @@ pub fn ledger_key() -> Vec<u8> {
     vec![TASK, FORMAT, LEDGER]
 }
 
+/// The key of the inputs that the task has committed positions of.
+#[must_use]
+pub fn inputs_key() -> Vec<u8> {
+    vec![TASK, FORMAT, INPUTS]
+}
+
+/// The value of [`inputs_key`].
+#[must_use]
+pub fn inputs_value(topics: &BTreeSet<String>) -> Vec<u8> {
+    let mut value = vec![FORMAT];
+    for topic in topics {
+        // Kafka's names have at most 249 letters.
+        value.extend(u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes());
+        value.extend(topic.as_bytes());
+    }
+    value
+}
+
+/// Reads what [`inputs_value`] wrote.
+///
+/// # Errors
+/// When the bytes are none of ours.
+pub fn decode_inputs(value: &[u8]) -> Result<BTreeSet<String>, LayoutError> {
+    let error = || LayoutError::of("a value of inputs", value);
+    let [FORMAT, rest @ ..] = value else {
+        return Err(error());
+    };
+    let (mut rest, mut topics) = (rest, BTreeSet::new());
+    while let Some((len, after)) = rest.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_be_bytes(*len));
+        let (topic, after) = after.split_at_checked(len).ok_or_else(error)?;
+        topics.insert(std::str::from_utf8(topic).map_err(|_| error())?.to_owned());
+        rest = after;
+    }
+    if rest.is_empty() {
+        Ok(topics)
+    } else {
+        Err(error())
+    }
+}
+
 /// The key of the task clock.
 #[must_use]
 pub fn clock_key() -> Vec<u8> {
@@ -193,6 +240,7 @@ pub fn decode_state_key(key: &[u8]) -> Result<StateKey, LayoutError> {
         }),
         [TASK, FORMAT, CLOCK] => Ok(StateKey::Clock),
         [TASK, FORMAT, LEDGER] => Ok(StateKey::Ledger),
+        [TASK, FORMAT, INPUTS] => Ok(StateKey::Inputs),
         [TASK, FORMAT, ALIAS, ..] => Ok(StateKey::Alias),
         [TASK, FORMAT, ERASURE, ..] => Ok(StateKey::Erasure),
         _ => match prefix_len(key).and_then(|len| key.split_at_checked(len)) {

@@ -455,7 +455,9 @@ fn failure(task: i32, attempted: &'static str, error: &rocksdb::Error) -> StoreE
     } else {
         text.to_owned()
     };
-    if error.kind() == ErrorKind::Corruption {
+    // A file of the store that is gone is damage too: the changelog has it all.
+    let gone = text.contains("No such file or directory");
+    if error.kind() == ErrorKind::Corruption || gone {
         StoreError::Corrupt { task, what }
     } else {
         StoreError::Io {

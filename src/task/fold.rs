@@ -3,7 +3,7 @@
 //! `run`, `replay`, the simulation and the tests drive this same code; what differs is who reads the records, and when due timers
 //! may fire: a live task fires them only when it is not behind (CK-1), a task on the records' clock before each later record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::versions::Versions;
@@ -16,7 +16,7 @@ use crate::event::{
     DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
 };
 use crate::store::staging::{CacheLimits, Lookups, Rendered, Staging};
-use crate::store::{Store, StoreError, layout};
+use crate::store::{Change, Store, StoreError, layout};
 use crate::value::{ProfileKey, Span, Timestamp};
 
 /// A record with this header (its value is not read) only moves the records' clock: `feed --until`.
@@ -67,6 +67,8 @@ pub struct FoldPlan {
     pub plan: Plan,
     /// By [`crate::bus::InputId`]; 0 is `<app>-events`.
     pub inputs: Vec<InputSpec>,
+    /// How many tasks the application has: as many as each direct input has partitions.
+    pub partitions: i32,
     /// How events are read.
     pub decode: DecodeRules,
     /// Whose time.
@@ -132,6 +134,9 @@ pub struct Fold {
     rendered_clock: Timestamp,
     verdicts: Vec<Verdict>,
     decided: Vec<Decided>,
+    /// Topics of the inputs that the state knows, and that it will know after the batch at hand.
+    known_inputs: BTreeSet<String>,
+    rendered_inputs: BTreeSet<String>,
     /// When the live blocks of a profile last changed in this batch.
     blocks_changed: BTreeMap<ProfileKey, Timestamp>,
 }
@@ -161,6 +166,8 @@ impl Fold {
             rendered_clock: Timestamp::ZERO,
             verdicts: Vec::new(),
             decided: Vec::new(),
+            known_inputs: BTreeSet::new(),
+            rendered_inputs: BTreeSet::new(),
             blocks_changed: BTreeMap::new(),
         };
         fold.read_records()?;
@@ -171,6 +178,7 @@ impl Fold {
     fn read_records(&mut self) -> Result<(), StoreError> {
         self.read_clock()?;
         self.read_ledger()?;
+        self.read_inputs()?;
         let Plan { flows, policy } = &mut self.plan;
         self.versions = Versions::read(self.task, &*self.store, policy, flows)?;
         Ok(())
@@ -209,6 +217,23 @@ impl Fold {
         self.stored_ledger = ledger.clone();
         self.ledger = ledger;
         Ok(())
+    }
+
+    fn read_inputs(&mut self) -> Result<(), StoreError> {
+        self.known_inputs = match self.store.get(&layout::inputs_key())? {
+            Some(stored) => {
+                layout::decode_inputs(&stored).map_err(|error| error.corrupt(self.task))?
+            }
+            None => BTreeSet::new(),
+        };
+        self.rendered_inputs.clone_from(&self.known_inputs);
+        Ok(())
+    }
+
+    /// Was a position of this input ever committed by this task? Told by the changelog, so also after the disk was lost.
+    #[must_use]
+    pub fn has_read(&self, topic: &str) -> bool {
+        self.known_inputs.contains(topic)
     }
 
     fn read_clock(&mut self) -> Result<(), StoreError> {
@@ -267,7 +292,7 @@ impl Fold {
             offset: record.offset,
             timestamp: record.timestamp,
         };
-        match decode(input, &record, &shared.decode) {
+        match decode(input, &record, &shared) {
             Ok(Read::Event(event)) => self.event(&event, &origin, input.history),
             Ok(Read::Left(left)) => Ok(Folded::Left(left)),
             Err(error) => {
@@ -432,6 +457,17 @@ impl Fold {
         if write {
             rendered.changes.push(layout::clock_change(self.clock));
         }
+        // The first commit states the position of every input.
+        let unknown = |input: &InputSpec| !self.known_inputs.contains(&*input.topic);
+        if self.shared.inputs.iter().any(unknown) {
+            let topics = self.shared.inputs.iter();
+            self.rendered_inputs
+                .extend(topics.map(|input| input.topic.to_string()));
+            rendered.changes.push(Change {
+                key: layout::inputs_key(),
+                value: Some(layout::inputs_value(&self.rendered_inputs)),
+            });
+        }
         let texts = self.versions.render(&self.plan.flows, self.clock);
         rendered.changes.extend(texts);
         self.rendered_clock = if write { self.clock } else { self.stored_clock };
@@ -441,6 +477,7 @@ impl Fold {
     /// The batch is durable and stored: what it touched is clean now.
     pub fn committed(&mut self) {
         self.stored_clock = self.rendered_clock;
+        self.known_inputs.clone_from(&self.rendered_inputs);
         for version in self.versions.committed() {
             self.plan.flows.forget(&version);
         }
@@ -475,13 +512,16 @@ impl Fold {
 }
 
 /// Bytes to an event that stands where its profile is.
-fn decode(input: &InputSpec, record: &Record, rules: &DecodeRules) -> Result<Read, DecodeError> {
+///
+/// # Errors
+/// Why the record is a dead letter.
+pub fn decode(input: &InputSpec, record: &Record, shared: &FoldPlan) -> Result<Read, DecodeError> {
     let value = record
         .value
         .as_deref()
         .ok_or_else(|| DecodeError::new(Refusal::NoValue))?;
     let context = DecodeContext {
-        rules,
+        rules: &shared.decode,
         record_timestamp: Some(record.timestamp),
     };
     let encoding = match &input.format {
@@ -500,7 +540,8 @@ fn decode(input: &InputSpec, record: &Record, rules: &DecodeRules) -> Result<Rea
         (None, Encoding::Avro(schemas)) => Read::Event(schemas.decode(value, &context)?),
     };
     if let Read::Event(event) = &read {
-        check_key(event, record.key.as_deref())?;
+        let place = (record.partition, shared.partitions);
+        check_key(event, record.key.as_deref(), place)?;
     }
     Ok(read)
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::bus::{InputId, Record};
+use crate::value::Timestamp;
 
 /// Queues of records that were read and not yet processed.
 #[derive(Debug)]
@@ -34,9 +35,19 @@ impl Merge {
         queue.len()
     }
 
+    /// The time of the record whose turn it is, which stays where it is.
+    pub fn head(&self, at_end: impl Fn(InputId) -> bool) -> Option<Timestamp> {
+        self.first(at_end).map(|(_, time)| time)
+    }
+
     /// The record whose turn it is; `None` when all is taken, or when an input that is not `at_end` has no head.
     pub fn next(&mut self, at_end: impl Fn(InputId) -> bool) -> Option<Record> {
-        let mut first: Option<(usize, crate::value::Timestamp)> = None;
+        let (queue, _) = self.first(at_end)?;
+        self.queues.get_mut(queue)?.pop_front()
+    }
+
+    fn first(&self, at_end: impl Fn(InputId) -> bool) -> Option<(usize, Timestamp)> {
+        let mut first: Option<(usize, Timestamp)> = None;
         for (index, queue) in self.queues.iter().enumerate() {
             match queue.front() {
                 Some(head) if first.is_none_or(|(_, time)| head.timestamp < time) => {
@@ -47,7 +58,7 @@ impl Merge {
                 None => return None,
             }
         }
-        self.queues.get_mut(first?.0)?.pop_front()
+        first
     }
 
     /// How many records wait.
@@ -79,7 +90,6 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::Timestamp;
 
     fn record(input: u16, offset: i64, time: i64) -> Record {
         Record {

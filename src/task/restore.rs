@@ -57,21 +57,15 @@ pub fn compare(
     Start::Tail(at)
 }
 
-/// An input that the store was written from and the group knows no offset of: it would be read from its beginning again.
+/// Clocks of instances may differ by that much.
+const SKEW: Span = Span::from_secs(10);
+
+/// A record of the changelog that is younger than this cannot be one that the store has seen: it was written before. `None` when the
+/// store has seen none. If such a record stands before the store's position, the topic was made anew: another past, at other offsets.
 #[must_use]
-pub fn forgotten(
-    head: &StoreHead,
-    committed: &[(crate::bus::InputId, i32, Option<NextOffset>)],
-) -> Option<crate::bus::InputId> {
-    let told_nothing = |position: &crate::bus::Position| {
-        committed.iter().any(|(input, partition, next)| {
-            (*input, *partition) == (position.input, position.partition) && next.is_none()
-        })
-    };
-    head.positions
-        .iter()
-        .find(|position| position.next > NextOffset::START && told_nothing(position))
-        .map(|position| position.input)
+pub fn younger_than(head: &StoreHead) -> Option<Timestamp> {
+    head.changelog.filter(|at| *at > NextOffset::START)?;
+    Some(head.written_at?.plus(SKEW))
 }
 
 /// Compares the store's input positions with what the group committed: the store is written after the commit, so it is never ahead.

@@ -14,7 +14,7 @@ use crate::value::Timestamp;
 /// Names of one series of verdicts.
 type VerdictLabels = (VerdictKind, Arc<str>, Arc<str>, Arc<str>);
 
-/// What one batch did, in plain memory. Cleared by [`WorkerTelemetry::committed`]; after an abort clear it, the records come again.
+/// What one batch did, in plain memory. Cleared by [`WorkerTelemetry::committed`](super::WorkerTelemetry::committed); after an abort clear it, the records come again.
 #[derive(Debug, Default)]
 pub struct Tally {
     consumed: BTreeMap<(InputId, i32), u64>,

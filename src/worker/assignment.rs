@@ -53,7 +53,7 @@ impl Worker {
         Ok(())
     }
 
-    fn open(&mut self, partition: i32) -> Result<(), Halt> {
+    pub(super) fn open(&mut self, partition: i32) -> Result<(), Halt> {
         let store = match self.stores.open(partition) {
             Err(StoreError::Corrupt { .. }) => {
                 tracing::warn!(
@@ -128,13 +128,22 @@ impl Worker {
                 continue;
             };
             let head = task.fold.store().head()?;
-            let start = restore::compare(
+            let mut start = restore::compare(
                 partition,
                 &head,
                 ends,
                 self.clock.wall(),
                 self.settings.delete_retention,
             );
+            if let (Start::Tail(at), Some(since)) = (&start, restore::younger_than(&head)) {
+                match self.bus.changelog_since(partition, since) {
+                    Ok(first) if first.is_some_and(|first| first < *at) => {
+                        start = Start::Rebuild("its changelog was made anew since it was written");
+                    }
+                    Ok(_) => {}
+                    Err(failure) => return self.restore_failed(failure),
+                }
+            }
             match start {
                 Start::Tail(at) => {
                     if let Err(failure) = self.bus.open_changelog(partition, at) {
@@ -243,7 +252,13 @@ impl Worker {
                 continue;
             };
             let head = task.fold.store().head()?;
-            if let Some(input) = restore::forgotten(&head, &committed) {
+            let lost = committed.iter().find(|(input, of, next)| {
+                let spec = self.shared.inputs.get(usize::from(input.0));
+                *of == partition
+                    && next.is_none()
+                    && spec.is_some_and(|spec| task.fold.has_read(&spec.topic))
+            });
+            if let Some(input) = lost.map(|(input, _, _)| *input) {
                 let topic = self
                     .shared
                     .inputs
@@ -260,7 +275,7 @@ impl Worker {
                     // The changelog itself carries what the group has not committed: nobody but a person can tell which is right.
                     return Err(Halt::Unsafe(format!(
                         "the group's committed offsets of partition {partition} are behind its changelog: they were reset or lost; \
-                         restore them, or remove the application's internal topics to begin anew"
+                         restore them, or remove the application's internal topics and state directories to begin anew"
                     )));
                 }
                 self.rebuild(
@@ -325,7 +340,7 @@ impl Worker {
                 // A missing answer is never read as zero: everything would be decided again.
                 return Err(Halt::Unsafe(format!(
                     "the group has no committed offset for {topic}[{partition}], but its changelog is not empty: the offsets expired or were \
-                     deleted; restore them, or remove the application's internal topics to begin anew"
+                     deleted; restore them, or remove the application's internal topics and state directories to begin anew"
                 )));
             }
             let kept = ends

@@ -1,10 +1,14 @@
 //! What the worker does when a transaction breaks: one exhaustive match over the remedy, and where it broke (engine.md §2, §3).
 
 use super::{Halt, RETRY_AFTER, Worker};
-use crate::bus::{Failure, Remedy, Turn};
+use crate::bus::{Remedy, Turn};
+use crate::store::StoreError;
 use crate::task::Phase;
 use crate::task::commit::Broken;
 use crate::telemetry::Remade;
+
+/// A disk that damages a store more often than that is not to be written on.
+const MOST_DAMAGES: u32 = 3;
 
 impl Worker {
     /// Acts on a broken transaction. Afterwards nothing is staged, and every task reads on from what is really committed.
@@ -87,6 +91,35 @@ impl Worker {
         self.begin_batch();
     }
 
+    /// A store turned out damaged while it was read or written: it is put aside and built anew from the changelog. No transaction is
+    /// open (one begins after the last read and ends before the write), but what was committed last may not stand in every store.
+    pub(super) fn damaged(&mut self, partition: i32, what: &str) -> Result<(), Halt> {
+        let damages = self.damages.entry(partition).or_default();
+        *damages += 1;
+        if *damages > MOST_DAMAGES {
+            return Err(Halt::Store(StoreError::Corrupt {
+                task: partition,
+                what: format!("{what}; it was rebuilt {MOST_DAMAGES} times: look at the disk"),
+            }));
+        }
+        tracing::warn!(
+            partition,
+            what,
+            "the state directory is damaged: kept aside, rebuilding from the changelog"
+        );
+        self.mark_broken(self.turn, Remade::Suspect);
+        self.discard_all();
+        self.catch_up();
+        if let Some(task) = self.tasks.remove(&partition)
+            && matches!(task.phase, Phase::Restoring { .. })
+        {
+            self.bus.close_changelog(partition).map_err(Halt::Bus)?;
+        }
+        self.stores.destroy(partition, true)?;
+        self.telemetry.rebuilt("corrupt");
+        self.open(partition)
+    }
+
     /// This producer may not begin again before it was made anew.
     pub(super) fn mark_broken(&mut self, turn: Turn, why: Remade) {
         if !self.broken.iter().any(|(broken, _)| *broken == turn) {
@@ -107,19 +140,7 @@ impl Worker {
                     self.telemetry.remade(why);
                     self.telemetry.producer_sound(self.broken.is_empty());
                 }
-                Err(Failure {
-                    remedy: Remedy::Fatal,
-                    attempted,
-                    code,
-                    too_large,
-                }) => {
-                    return Err(Halt::Bus(Failure {
-                        remedy: Remedy::Fatal,
-                        attempted,
-                        code,
-                        too_large,
-                    }));
-                }
+                Err(failure) if failure.remedy == Remedy::Fatal => return Err(Halt::Bus(failure)),
                 Err(failure) => {
                     tracing::warn!(error = %failure, "producer cannot be made anew yet");
                     self.hold_until = self.clock.elapsed() + RETRY_AFTER;

@@ -129,6 +129,13 @@ impl Broker {
             .map_or(0, |log| log.len() as i64)
     }
 
+    /// The first offset whose timestamp is not before `since`.
+    pub(crate) fn since(&self, topic: &str, partition: i32, since: Timestamp) -> Option<i64> {
+        let log = self.logs.get(&(topic.to_owned(), partition))?;
+        let first = log.iter().position(|slot| slot.timestamp >= since)?;
+        Some(first as i64)
+    }
+
     /// The last stable offset: readers of committed records stop before the first record of an open transaction.
     pub(crate) fn stable(&self, topic: &str, partition: i32) -> i64 {
         let Some(log) = self.logs.get(&(topic.to_owned(), partition)) else {
@@ -342,7 +349,18 @@ impl Broker {
     /// Gone for good, or thought dead: what it held is free.
     pub(crate) fn expire(&mut self, name: &str) {
         if let Some(member) = self.members.get_mut(name) {
-            let partitions: Vec<i32> = std::mem::take(&mut member.holds).into_iter().collect();
+            let mut lost = std::mem::take(&mut member.holds);
+            // One that has not heard of an earlier loss still believes in what it held then.
+            for event in &member.events {
+                if let GroupEvent::Revoked {
+                    partitions,
+                    lost: true,
+                } = event
+                {
+                    lost.extend(partitions);
+                }
+            }
+            let partitions: Vec<i32> = lost.into_iter().collect();
             member.valid = false;
             member.events = VecDeque::from([GroupEvent::Revoked {
                 partitions,

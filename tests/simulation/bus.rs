@@ -8,6 +8,7 @@ use tidegate::bus::{
     Bus, ChangelogChunk, ChangelogRecord, Failure, Farewell, InputId, NextOffset, Outgoing, Polled,
     Position, Progress, Record, Remedy, Turn, Watermarks,
 };
+use tidegate::value::Timestamp;
 
 use crate::broker::{Fate, Faults, GroupEvent, LateEnd, SharedBroker, chance, next};
 use crate::random::Random;
@@ -32,7 +33,6 @@ fn failure(attempted: &str, code: &str, remedy: Remedy) -> Failure {
         attempted: attempted.to_owned(),
         code: code.to_owned(),
         remedy,
-        too_large: false,
     }
 }
 
@@ -234,7 +234,7 @@ impl Bus for SimBus {
     fn progress(&mut self, each: &mut dyn FnMut(Progress)) {
         let broker = self.broker.lock();
         for (&(input, partition), &at) in &self.reading {
-            let end = broker.stable(&self.topic(input), partition);
+            let end = broker.high(&self.topic(input), partition);
             let delivered = at.unwrap_or(0);
             each(Progress {
                 input,
@@ -374,6 +374,15 @@ impl Bus for SimBus {
             low: next(0),
             high: next(high),
         })
+    }
+
+    fn changelog_since(
+        &mut self,
+        partition: i32,
+        since: Timestamp,
+    ) -> Result<Option<NextOffset>, Failure> {
+        let first = self.broker.lock().since(&self.changelog, partition, since);
+        Ok(first.map(next))
     }
 
     fn open_changelog(&mut self, partition: i32, from: NextOffset) -> Result<(), Failure> {

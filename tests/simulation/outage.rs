@@ -22,7 +22,7 @@ impl Shop {
     fn open() -> Self {
         let broker = SharedBroker::new(1, TEN - 2 * HOUR);
         identified(&broker, TEN - 2 * HOUR, "c1");
-        let plan = Arc::new(shop::plan(ClockKind::Live));
+        let plan = Arc::new(shop::plan(ClockKind::Live, 1));
         let mut world = World::new(1, broker, plan, shop::outbound_plan(), 1);
         world.start(0);
         Self { world }

@@ -26,8 +26,10 @@ fn config() -> Config {
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-pub(crate) fn plan(clock: ClockKind) -> FoldPlan {
-    let config = config();
+/// The shop's plan over inputs of so many partitions.
+pub(crate) fn plan(clock: ClockKind, partitions: i32) -> FoldPlan {
+    let mut config = config();
+    config.topics.partitions = partitions;
     let policy = config.policy().unwrap();
     let files = [
         FlowFile {
@@ -49,7 +51,7 @@ pub(crate) fn plan(clock: ClockKind) -> FoldPlan {
 }
 
 pub(crate) fn fold_plan() -> Arc<FoldPlan> {
-    Arc::new(plan(ClockKind::Records))
+    Arc::new(plan(ClockKind::Records, crate::PARTITIONS))
 }
 
 pub(crate) fn outbound_plan() -> Arc<OutboundPlan> {

@@ -10,6 +10,7 @@ use tidegate::outbound::OutboundPlan;
 use tidegate::store::changelog::apply_changelog;
 use tidegate::store::memory::MemoryStore;
 use tidegate::store::{Store, StoreBatch, StoreError, StoreHead};
+use tidegate::task::Phase;
 use tidegate::task::fold::FoldPlan;
 use tidegate::telemetry::Telemetry;
 use tidegate::value::{ProfileKey, Timestamp};
@@ -270,8 +271,22 @@ impl World {
         }
     }
 
+    /// Everything is read and committed, and every owner has its state: one that was assigned a moment ago may still restore.
     fn is_caught_up(&self) -> bool {
         let broker = self.broker.lock();
+        let runs = |name: &String, partition: &i32| {
+            let owner = self.instances.iter().find(|one| one.name == *name);
+            owner
+                .and_then(|one| one.worker.as_ref()?.tasks().get(partition))
+                .is_some_and(|task| task.phase == Phase::Running)
+        };
+        if !broker
+            .members
+            .iter()
+            .all(|(name, member)| member.holds.iter().all(|held| runs(name, held)))
+        {
+            return false;
+        }
         (0..broker.partitions).all(|partition| {
             self.shared.inputs.iter().all(|input| {
                 let high = broker.high(&input.topic, partition);

@@ -3,6 +3,7 @@
 import json
 
 from harness import feed, reader, shop, wait
+from harness.murmur2 import partition
 
 
 def event(number, **changes):
@@ -104,3 +105,23 @@ def test_nothing_but_poison_stops_the_task_and_leaves_the_topic_where_it_is(shar
     assert left > 2500, "it stopped before most of the topic was gone"
     # The cause is mended and the shop goes on: nothing of the stop is for ever.
     process.stop()
+
+
+def test_a_record_in_another_partition_than_its_key_belongs_to_becomes_a_dead_letter(shared_broker, workspace):
+    # What librdkafka's default partitioner does: folded where it stands, it would be a second profile, and the first would be reminded.
+    shop_now = shop.Live(shared_broker, workspace, after="1h")
+    customers = [f"b-{n}" for n in range(20)]
+    with shop_now.read() as live:
+        process = shop_now.app.start("a").ready()
+        shop_now.identify(customers)
+        shop_now.order(customers[10:])
+        for number, customer in enumerate(customers[:10]):
+            key = customer.encode()
+            elsewhere = (partition(key, shop_now.partitions) + 1) % shop_now.partitions
+            shop_now.feeder.raw("purchases", key, text(number, customer_id=customer), number=elsewhere)
+        shop_now.wait_read()
+        shop_now.each_order_answered(live)
+        letters = reader.read(shared_broker.address, [f"{shop_now.name}-dlq"])
+        assert sorted(letter.key.decode() for letter in letters) == sorted(customers[:10])
+        assert process.metric("tidegate_records_dead_lettered_total", code="wrong_partition") == 10
+        shop_now.stop()

@@ -22,6 +22,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The pause between looks for what was just created.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Bytes of the largest record that we write, with Kafka's own around it: its default limit.
+const LARGEST: &str = "1048588";
+
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -58,10 +61,11 @@ impl TopicSpec {
         }
     }
 
-    /// A topic of decisions that senders read: created with `partitions` when missing, never judged by its settings.
+    /// A topic of decisions that senders read: compacted it would lose cancels, and it must take our largest records.
     #[must_use]
     pub fn outbound(name: &str, partitions: i32) -> Self {
-        Self::ours(name.to_owned(), partitions, &[])
+        let settings = [("cleanup.policy", "delete"), ("max.message.bytes", LARGEST)];
+        Self::ours(name.to_owned(), partitions, &settings)
     }
 }
 
@@ -90,23 +94,35 @@ pub fn internal_topics(app: &str, partitions: i32) -> Vec<TopicSpec> {
                 ("max.compaction.lag.ms", "86400000"),
                 ("min.cleanable.dirty.ratio", "0.3"),
                 ("segment.ms", "86400000"),
-                ("max.message.bytes", "1048588"),
+                ("max.message.bytes", LARGEST),
             ],
         ),
         TopicSpec::ours(
             format!("{app}-blocks"),
             partitions,
-            &[("cleanup.policy", "compact"), ("delete.retention.ms", week)],
+            &[
+                ("cleanup.policy", "compact"),
+                ("delete.retention.ms", week),
+                ("max.message.bytes", LARGEST),
+            ],
         ),
         TopicSpec::ours(
             format!("{app}-decisions"),
             partitions,
-            &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")],
+            &[
+                ("cleanup.policy", "delete"),
+                ("retention.ms", "2592000000"),
+                ("max.message.bytes", LARGEST),
+            ],
         ),
         TopicSpec::ours(
             format!("{app}-dlq"),
             partitions,
-            &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")],
+            &[
+                ("cleanup.policy", "delete"),
+                ("retention.ms", "2592000000"),
+                ("max.message.bytes", LARGEST),
+            ],
         ),
     ]
 }
@@ -136,7 +152,7 @@ pub enum Difference {
     Setting {
         /// Its name.
         name: String,
-        /// As it is; `None` when the broker does not know the setting.
+        /// As it is; `None` when the broker does not show it: it does not know it, or we may not see it.
         found: Option<String>,
         /// As it should be.
         wanted: String,
@@ -153,14 +169,14 @@ pub struct TopicProblem {
 }
 
 impl TopicProblem {
-    /// Must not be run with: a missing topic, another partition count, a topic of state whose records the broker deletes by age. Any
-    /// other setting that differs is worth a warning.
+    /// Must not be run with: a missing topic, another partition count, records that the broker would delete by age or by key against
+    /// our will, or would not take. Any other setting that differs is worth a warning.
     #[must_use]
     pub fn stops(&self) -> bool {
         match &self.difference {
             Difference::Missing | Difference::Partitions { .. } => true,
-            Difference::Setting { name, wanted, .. } => {
-                name == "cleanup.policy" && wanted == "compact"
+            Difference::Setting { name, .. } => {
+                matches!(name.as_str(), "cleanup.policy" | "max.message.bytes")
             }
         }
     }
@@ -195,12 +211,19 @@ impl fmt::Display for TopicProblem {
             ),
             Difference::Setting {
                 name: setting,
-                found,
+                found: Some(found),
                 wanted,
             } => write!(
                 f,
-                "topic {name}: {setting} is {}, wanted {wanted}; change it with kafka-configs.sh --alter",
-                found.as_deref().unwrap_or("unknown to the broker")
+                "topic {name}: {setting} is {found}, wanted {wanted}; change it with kafka-configs.sh --alter"
+            ),
+            Difference::Setting {
+                name: setting,
+                found: None,
+                wanted,
+            } => write!(
+                f,
+                "topic {name}: the broker does not show {setting}, wanted {wanted}; grant DescribeConfigs on the topic"
             ),
         }
     }
@@ -229,7 +252,10 @@ pub fn compare(wanted: &[TopicSpec], found: &BTreeMap<String, TopicFound>) -> Ve
         }
         for (name, wanted) in &topic.settings {
             let value = is.settings.get(name);
-            if value != Some(wanted) {
+            let number = |text: &String| text.parse::<i64>().ok();
+            // More is as good.
+            let enough = name == "max.message.bytes" && value.and_then(number) >= number(wanted);
+            if value != Some(wanted) && !enough {
                 add(Difference::Setting {
                     name: name.clone(),
                     found: value.cloned(),

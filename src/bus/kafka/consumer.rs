@@ -534,7 +534,7 @@ fn client(settings: &Settings) -> Result<BaseConsumer<MemberContext>, Failure> {
 }
 
 /// Copies a message out of librdkafka's memory; `None` for a topic that is no input.
-fn record(inputs: &[Arc<str>], message: &BorrowedMessage<'_>) -> Option<Record> {
+pub(super) fn record(inputs: &[Arc<str>], message: &BorrowedMessage<'_>) -> Option<Record> {
     let topic = message.topic();
     let index = inputs.iter().position(|input| &**input == topic)?;
     let headers = message.headers().map_or_else(Vec::new, |headers| {

@@ -3,6 +3,9 @@
 //! librdkafka knows only what its last fetch told it, so "no message" and "end of partition" are no proof of having caught up.
 //! A fresh request is one, and its age is counted from when it was sent.
 //!
+//! The end is the high watermark: an order that was acknowledged behind somebody's open transaction is not readable yet, and a reminder
+//! must not overtake it.
+//!
 //! Now and then it also asks how many partitions each input has: one that grows sends customers to partitions that nobody reads.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +70,7 @@ impl Watcher {
     /// Starts watching; nothing is asked before something is wanted.
     pub(super) fn start(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         let client =
-            BaseConsumer::from_config_and_context(&settings.asker("read_committed"), Quiet)
+            BaseConsumer::from_config_and_context(&settings.asker("read_uncommitted"), Quiet)
                 .map_err(|error| failure(Call::Connect, "make the watcher's client", &error))?;
         let shared = Arc::new(Shared::default());
         let asker = Asker {

@@ -103,14 +103,11 @@ pub(super) fn remedy(call: Call, code: Code) -> Remedy {
         Call::Connect | Call::Assign => Remedy::Fatal,
         Call::Send if UNKNOWN.contains(&code) => Remedy::Fatal,
         Call::Send if code == Code::QueueFull => Remedy::Retry,
-        Call::Send if TOO_LARGE.contains(&code) || code == Code::State => Remedy::Abort,
+        // The same batch would be refused again and again, and nobody of this worker would be answered.
+        Call::Send | Call::Report if TOO_LARGE.contains(&code) => Remedy::Fatal,
+        Call::Send if code == Code::State => Remedy::Abort,
         // Purged reports follow from the cause that came first; the caller looks whether the producer died of it.
-        Call::Report
-            if TOO_LARGE.contains(&code)
-                || matches!(code, Code::PurgeQueue | Code::PurgeInflight) =>
-        {
-            Remedy::Abort
-        }
+        Call::Report if matches!(code, Code::PurgeQueue | Code::PurgeInflight) => Remedy::Abort,
         // Definite answers of the broker: ordinary, the producer stays sound.
         Call::Offsets if REBALANCED.contains(&code) => Remedy::Abort,
         // What is left at these calls may still be on its way to a broker: it must not meet the next transaction of this
@@ -127,11 +124,6 @@ pub(super) fn fenced(code: Code) -> bool {
         code,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::Fatal
     )
-}
-
-/// Can the record that met `code` never be sent?
-pub(super) fn too_large(code: Code) -> bool {
-    TOO_LARGE.contains(&code)
 }
 
 /// The failure of `attempted` (call and named object, no key or payload).
@@ -152,7 +144,17 @@ pub(super) fn failure(call: Call, attempted: impl Into<String>, error: &KafkaErr
         attempted: attempted.into(),
         code: name(error),
         remedy,
-        too_large: code.is_some_and(too_large),
+    }
+}
+
+/// What is said of a code; of those that a person must mend, also how.
+pub(super) fn said(code: Code) -> String {
+    if TOO_LARGE.contains(&code) {
+        format!(
+            "{code}: raise `max.message.bytes` of the topic to 1048588 or more, and start again; nothing was committed"
+        )
+    } else {
+        code.to_string()
     }
 }
 
@@ -162,7 +164,7 @@ fn name(error: &KafkaError) -> String {
         return format!("{property}: {description}");
     }
     match (error, error.rdkafka_error_code()) {
-        (_, Some(code)) => code.to_string(),
+        (_, Some(code)) => said(code),
         (other, None) => other.to_string(),
     }
 }
@@ -204,14 +206,14 @@ mod tests {
             (Init, Code::Fenced, Remedy::Remake),
             (Init, Code::InvalidTransactionTimeout, Remedy::Fatal),
             (Send, Code::QueueFull, Remedy::Retry),
-            (Send, Code::MessageSizeTooLarge, Remedy::Abort),
+            (Send, Code::MessageSizeTooLarge, Remedy::Fatal),
             (Send, Code::State, Remedy::Abort),
             (Send, Code::Fatal, Remedy::Remake),
             (Send, Code::UnknownPartition, Remedy::Fatal),
             (Report, Code::InvalidProducerEpoch, Remedy::Remake),
             (Report, Code::PurgeQueue, Remedy::Abort),
             (Report, Code::PurgeInflight, Remedy::Abort),
-            (Report, Code::MessageSizeTooLarge, Remedy::Abort),
+            (Report, Code::MessageSizeTooLarge, Remedy::Fatal),
             (Report, Code::MessageTimedOut, Remedy::Remake),
             (Poll, Code::UnreleasedInstanceId, Remedy::Fatal),
             (Poll, Code::FencedInstanceId, Remedy::Fenced),

@@ -17,7 +17,7 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::failure::{Call, failure, fenced, remedy, too_large};
+use super::failure::{Call, failure, fenced, remedy, said};
 use super::settings::Settings;
 use crate::bus::{Failure, Outgoing, Remedy, Target, Turn};
 use crate::clock::Clock;
@@ -133,11 +133,15 @@ impl Transactional {
             .map_err(|error| failure(Call::Connect, self.attempted("making"), &error))?,
         };
         // A connected broker first: without one, `init_transactions` waits a fixed half second before it looks again.
-        let outcome = native
+        let connected = native
             .client()
-            .fetch_metadata(Some(&self.settings.changelog), INIT)
-            .map_err(|error| failure(Call::Ask, self.attempted("metadata"), &error))
-            .and_then(|_| self.init(&native));
+            .fetch_metadata(Some(&self.settings.changelog), INIT);
+        if let Err(error) = connected {
+            // Not kept: one whose first connections met a paused broker was seen to refuse for a minute after all others had answers.
+            discard(native);
+            return Err(failure(Call::Ask, self.attempted("metadata"), &error));
+        }
+        let outcome = self.init(&native);
         native.poll(Duration::ZERO);
         match &outcome {
             Ok(()) => {
@@ -339,9 +343,8 @@ impl Transactional {
         self.suspect |= remedy == Remedy::Remake;
         Err(Failure {
             attempted: format!("delivery to {topic} by {}", self.id),
-            code: code.to_string(),
+            code: said(code),
             remedy,
-            too_large: too_large(code),
         })
     }
 

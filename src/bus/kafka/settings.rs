@@ -105,10 +105,15 @@ impl Settings {
 
     /// Of one of the two producers.
     pub(super) fn producer(&self, turn: Turn) -> ClientConfig {
+        self.transactional(&self.transactional_id(turn))
+    }
+
+    /// Of a producer of transactions under this id.
+    pub(super) fn transactional(&self, id: &str) -> ClientConfig {
         let timeout = self.transaction_timeout.as_millis().to_string();
         let mut config = self.client();
         config
-            .set("transactional.id", self.transactional_id(turn))
+            .set("transactional.id", id)
             .set("transaction.timeout.ms", &timeout)
             .set("message.timeout.ms", &timeout)
             .set("enable.idempotence", "true")

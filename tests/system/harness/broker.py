@@ -17,10 +17,11 @@ class Broker:
     def __init__(self, directory):
         self.directory = Path(directory)
         self.address = None
+        self.extra = {}  # further variables of the script
 
     def _script(self, verb):
         # A port of its own: a person's broker on 9092 is left alone.
-        env = dict(os.environ, TIDEGATE_KAFKA_DIR=str(self.directory), TIDEGATE_KAFKA_HEAP="512m")
+        env = dict(os.environ, TIDEGATE_KAFKA_DIR=str(self.directory), TIDEGATE_KAFKA_HEAP="512m", **self.extra)
         if not (self.directory / "port").exists() and verb == "up":
             env["TIDEGATE_KAFKA_PORT"] = env.get("TIDEGATE_TEST_KAFKA_PORT") or str(_free_port())
         else:

@@ -48,7 +48,7 @@ def cart_flow(after, within, expires):
 REPORTS = ("accepted", "sent", "delivered", "opened", "clicked", "bounced", "failed", "expired", "cancelled", "unsubscribed")
 
 
-def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1):
+def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1, kafka=None):
     """What writes an application's configuration: a function of application and instance, giving one for `tidegate`.
 
     Without `flows` the shipped ones, without `policy` and `quiet_hours` the shipped defaults.
@@ -67,7 +67,7 @@ def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="
             channel["quiet_hours"] = quiet_hours
         return {
             "app": {"id": app.name, "instance": instance, "workers": workers, "state_dir": str(app.state_dir), "clock": clock},
-            "kafka": {"bootstrap": app.broker.address},
+            "kafka": kafka or {"bootstrap": app.broker.address},
             "shop": {"currency": "EUR", "rates": {"USD": "0.92"}, "time_zone": "Europe/Berlin"},
             "identity": {"address_key": "a secret of the system suite"},
             "inputs": [{"stream": stream, "topic": topic, "key": "customer_id"} for stream, topic in input_topics(app.name).items()],
@@ -182,7 +182,7 @@ def quiet_offsets(shop_now, seconds):
 class Live:
     """A shop whose clock is the wall's: events happen when a test says so, with durations of seconds instead of hours."""
 
-    def __init__(self, broker, directory, after, within="1m", expires="2h", partitions=4, topic_settings=None, **more):
+    def __init__(self, broker, directory, after, within="1m", expires="2h", partitions=4, topic_settings=None, apply=True, **more):
         self.broker, self.partitions = broker, partitions
         self.name = f"l-{random.SystemRandom().randrange(1 << 40):010x}"
         self.topics = input_topics(self.name)
@@ -191,7 +191,8 @@ class Live:
         )
         self.app = apps.Application(broker, directory / self.name, self.name, made)
         topics.create(broker.address, self.topics.values(), partitions, topic_settings)
-        apps.command("topics", "apply", "--config", self.app.config())
+        if apply:
+            apps.command("topics", "apply", "--config", self.app.config())
         self.inputs = [*self.topics.values(), f"{self.name}-events"]
         self.channels = channel_topics(self.name)
         self.log = f"{self.name}-decisions"
@@ -247,6 +248,12 @@ class Live:
     def after_left(self, seconds):
         """Wait until so long after the carts were left."""
         wait.until(f"{seconds} s after the carts were left", lambda: time.monotonic() >= self.left_at + seconds, seconds + 1)
+
+    @staticmethod
+    def later(seconds):
+        """A condition: so long from now."""
+        end = time.monotonic() + seconds
+        return lambda: time.monotonic() >= end
 
     def read(self):
         return reader.Live(self.broker.address, [*self.channels, self.log])

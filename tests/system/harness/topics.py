@@ -2,7 +2,7 @@
 
 import functools
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, AlterConfigOpType, ConfigEntry
 
 from . import wait
@@ -38,6 +38,16 @@ def delete(address, names):
         except KafkaException as error:
             raise AssertionError(f"delete topic {name}: {error}") from error
     wait.until(f"{names} are gone", lambda: not set(names) & set(admin(address).list_topics(timeout=10).topics), 20)
+
+
+def delete_group(address, group):
+    """Delete a consumer group; False while it has members."""
+    try:
+        admin(address).delete_consumer_groups([group])[group].result(20)
+    except KafkaException as error:
+        assert error.args[0].code() == KafkaError.NON_EMPTY_GROUP, error
+        return False
+    return True
 
 
 def partitions(address, topic):

@@ -1,0 +1,91 @@
+"""A broker with TLS, SCRAM and an authorizer, and the one user on it who is not all-powerful."""
+
+import os
+import re
+import subprocess
+
+from confluent_kafka.admin import (
+    AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion,
+)  # fmt: skip
+
+from . import topics
+from .broker import Broker, free_port
+
+USER, PASSWORD = "tidegate", "a password of the system suite"
+
+SETTINGS = """
+listeners=PLAINTEXT://127.0.0.1:@PORT@,SASL_SSL://127.0.0.1:{secure},CONTROLLER://127.0.0.1:@CONTROLLER@
+advertised.listeners=PLAINTEXT://127.0.0.1:@PORT@,SASL_SSL://127.0.0.1:{secure}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location={directory}/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={directory}/ca.pem
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+# Who comes in clear text is the test itself.
+super.users=User:ANONYMOUS
+"""
+
+
+class SecureBroker(Broker):
+    """Speaks in clear text with the test, and encrypted with a user who has exactly the rights that were granted."""
+
+    def up(self):
+        self.directory.mkdir(parents=True, exist_ok=True)
+        secure = free_port()
+        _certificates(self.directory)
+        extra = self.directory / "extra.properties"
+        extra.write_text(SETTINGS.format(secure=secure, directory=self.directory))
+        self.extra = {"TIDEGATE_KAFKA_EXTRA": str(extra)}
+        super().up()
+        credential = UserScramCredentialUpsertion(USER, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), PASSWORD.encode())
+        topics.admin(self.address).alter_user_scram_credentials([credential])[USER].result(20)
+        self.kafka = {
+            "bootstrap": f"127.0.0.1:{secure}",
+            "properties": {
+                "security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": USER, "sasl.password": PASSWORD,
+                "ssl.ca.location": str(self.directory / "ca.pem"),
+            },
+        }  # fmt: skip
+        return self.address
+
+    def grant(self, acls):
+        for future in topics.admin(self.address).create_acls(acls).values():
+            future.result(20)
+
+    def take_back(self, acl):
+        # The binding is its own filter.
+        from confluent_kafka.admin import AclBindingFilter
+
+        filter = AclBindingFilter(acl.restype, acl.name, acl.resource_pattern_type, acl.principal, acl.host, acl.operation, acl.permission_type)
+        (future,) = topics.admin(self.address).delete_acls([filter]).values()
+        assert len(future.result(20)) == 1, f"{acl} was not granted"
+
+
+def _certificates(directory):
+    """An authority of this test alone, and a certificate of it for 127.0.0.1."""
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, check=True, env=dict(os.environ))
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tidegate test", "-keyout", "ca.key", "-out", "ca.pem")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
+    (directory / "san").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san", "-out", "server.crt")
+    (directory / "server.pem").write_bytes((directory / "server.key").read_bytes() + (directory / "server.crt").read_bytes())
+
+
+def acl(line):
+    """What one printed `kafka-acls.sh` command grants, and the words that name it."""
+    def option(name):
+        found = re.search(rf"--{name} (\S+)", line)
+        return found and found.group(1)
+
+    kinds = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP, "transactional-id": ResourceType.TRANSACTIONAL_ID}
+    (kind,) = [name for name in kinds if option(name)]
+    pattern = ResourcePatternType.PREFIXED if option("resource-pattern-type") == "prefixed" else ResourcePatternType.LITERAL
+    operation = re.sub(r"(?<!^)(?=[A-Z])", "_", option("operation")).upper()
+    binding = AclBinding(kinds[kind], option(kind), pattern, option("allow-principal"), "*", AclOperation[operation], AclPermissionType.ALLOW)
+    return binding, line[line.index("--operation") :]
