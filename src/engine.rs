@@ -7,6 +7,7 @@
 //! ```text
 //! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts, outcomes ─► entries, watches (arm timers)
 //!                            [exits]  [suppress], [consent]    [advance], [outcome]  [enter], [watch], [request]
+//! forward ─► event │ link │ hand-over …: who is who                     [identity], [join]; what goes to other profiles: [forward]
 //! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
 //!          [advance]            [gate], [caps], [quiet], [ledger]   [choice], [contact], [context]
 //! ```
@@ -16,7 +17,7 @@ use crate::event::{Body, Event, Origin};
 use crate::flow::FlowSet;
 use crate::policy::Policy;
 use crate::profile::Profile;
-use crate::profile::running::DueTimer;
+use crate::profile::running::{Armed, DueTimer};
 use crate::value::Timestamp;
 
 mod advance;
@@ -28,7 +29,10 @@ mod contact;
 mod context;
 mod enter;
 mod exits;
+pub mod forward;
 mod gate;
+mod identity;
+mod join;
 mod ledger;
 mod outcome;
 mod quiet;
@@ -38,8 +42,11 @@ mod turn;
 mod watch;
 
 pub use contact::address_id;
+pub use identity::profile_of;
 pub use ledger::Ledger;
 
+use forward::{Forward, Matter};
+use identity::{Way, event_of};
 use turn::{Source, Turn};
 
 /// Flows and policy in force. Immutable; a reload makes a new one.
@@ -63,6 +70,8 @@ pub enum Input<'a> {
         /// From a history input (backfill): folds and suppresses, starts no flow.
         history: bool,
     },
+    /// A record of `<app>-events` was read.
+    Forward(&'a Forward),
     /// The profile's earliest timer is due (`profile.next_due() <= now`): fires exactly one, of those due the one of the highest priority (TM-3).
     Timer,
 }
@@ -76,6 +85,19 @@ pub struct StepCounts {
     pub outdated: u32,
     /// A receipt whose decision is not (or no longer) known.
     pub unknown_receipts: u32,
+    /// The event went on to whoever this profile is now.
+    pub forwarded: u32,
+    /// The event names an address that nobody holds.
+    pub unattributed: u32,
+}
+
+/// What a step found out beside its verdicts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stepped {
+    /// For the shell to count.
+    pub counts: StepCounts,
+    /// For `<app>-events`, in order, in the same transaction.
+    pub forwards: Vec<Forward>,
 }
 
 /// Folds `input` into `profile` at the task's clock `now` and appends what was decided to `verdicts`, in order. `ledger` is the task's:
@@ -87,27 +109,64 @@ pub fn step(
     input: Input<'_>,
     now: Timestamp,
     verdicts: &mut Vec<Verdict>,
-) -> StepCounts {
-    match input {
+) -> Stepped {
+    let login = match input {
+        Input::Forward(forward) => login_of(forward),
+        Input::Event { .. } | Input::Timer => None,
+    };
+    let due = match input {
+        Input::Timer => foremost(plan, profile, now),
+        Input::Event { .. } | Input::Forward(_) => None,
+    };
+    let mut forwards = Vec::new();
+    let source = match input {
+        Input::Event { event, origin, .. } => Source::Event(event, origin),
+        Input::Forward(forward) => source_of(forward, login.as_ref()),
+        Input::Timer => Source::Timer(due.and_then(|due| armed(profile, due)).unwrap_or_default()),
+    };
+    let mut turn = Turn {
+        plan,
+        ledger,
+        profile,
+        now,
+        source,
+        verdicts,
+        forwards: &mut forwards,
+    };
+    let counts = match input {
         Input::Event {
             event,
             origin,
             history,
-        } => {
-            let mut turn = Turn {
-                plan,
-                ledger,
-                profile,
-                now,
-                source: Source::Event(event, origin),
-                verdicts,
-            };
-            turn.event(event, history)
-        }
+        } => turn.take_event(event, origin, history, Way::default()),
+        Input::Forward(forward) => turn.take_forward(forward, login.as_ref()),
         Input::Timer => {
-            fire(plan, ledger, profile, now, verdicts);
+            turn.fire(due);
             StepCounts::default()
         }
+    };
+    Stepped { counts, forwards }
+}
+
+/// The login that a forwarded record is about, as the event that it was.
+fn login_of(forward: &Forward) -> Option<Event> {
+    match &forward.matter {
+        Matter::Link {
+            customer, login, ..
+        } => Some(event_of(login, customer)),
+        Matter::Handover { login, .. } => Some(event_of(login, &forward.to)),
+        Matter::Event { .. } | Matter::Unlink { .. } | Matter::Holds { .. } => None,
+    }
+}
+
+fn source_of<'a>(forward: &'a Forward, login: Option<&'a Event>) -> Source<'a> {
+    let nothing = || Source::Timer(Armed::default());
+    match &forward.matter {
+        Matter::Event { event, origin, .. } => Source::Event(event, origin),
+        Matter::Link { origin, .. } | Matter::Handover { origin, .. } => {
+            login.map_or_else(nothing, |login| Source::Event(login, origin))
+        }
+        Matter::Unlink { .. } | Matter::Holds { .. } => nothing(),
     }
 }
 
@@ -121,7 +180,7 @@ fn foremost(plan: &Plan, profile: &Profile, now: Timestamp) -> Option<DueTimer> 
                 .and_then(|instance| plan.flows.version(&instance.flow, &instance.version))
                 .map_or(0, |flow| flow.priority)
         }
-        DueTimer::Request(_) | DueTimer::Watch(_) => 0,
+        DueTimer::Request(_) | DueTimer::Watch(_) | DueTimer::Alias => 0,
     };
     profile
         .running
@@ -131,42 +190,29 @@ fn foremost(plan: &Plan, profile: &Profile, now: Timestamp) -> Option<DueTimer> 
         .map(|(_, timer)| timer)
 }
 
-/// Fires exactly one timer, when one is due.
-fn fire(
-    plan: &Plan,
-    ledger: &mut Ledger,
-    profile: &mut Profile,
-    now: Timestamp,
-    verdicts: &mut Vec<Verdict>,
-) {
-    let Some(timer) = foremost(plan, profile, now) else {
-        return;
-    };
-    let armed = match timer {
-        DueTimer::Instance(index) => profile
-            .running
-            .instances
-            .get(index)
-            .map(|i| i.armed.clone()),
-        DueTimer::Request(index) => profile.running.requests.get(index).map(|r| r.armed.clone()),
-        DueTimer::Watch(index) => profile.running.watches.get(index).map(|w| w.armed.clone()),
-    };
-    let mut turn = Turn {
-        plan,
-        ledger,
-        profile,
-        now,
-        source: Source::Timer(armed.unwrap_or_default()),
-        verdicts,
-    };
+/// The record that armed a timer.
+fn armed(profile: &Profile, timer: DueTimer) -> Option<Armed> {
+    let running = &profile.running;
     match timer {
-        DueTimer::Instance(index) => turn.fire_instance(index),
-        DueTimer::Request(index) => turn.fire_request(index),
-        DueTimer::Watch(index) => turn.fire_watch(index),
+        DueTimer::Instance(index) => running.instances.get(index).map(|i| i.armed.clone()),
+        DueTimer::Request(index) => running.requests.get(index).map(|r| r.armed.clone()),
+        DueTimer::Watch(index) => running.watches.get(index).map(|w| w.armed.clone()),
+        DueTimer::Alias => None,
     }
 }
 
 impl Turn<'_> {
+    /// Fires exactly one timer, when one is due.
+    fn fire(&mut self, due: Option<DueTimer>) {
+        match due {
+            None => {}
+            Some(DueTimer::Instance(index)) => self.fire_instance(index),
+            Some(DueTimer::Request(index)) => self.fire_request(index),
+            Some(DueTimer::Watch(index)) => self.fire_watch(index),
+            Some(DueTimer::Alias) => self.end_alias(),
+        }
+    }
+
     /// One event: the order below is the contract's. Exits come before entries, or a purchase would end what it just began; the
     /// carts are looked at as they were before the order closed them.
     fn event(&mut self, event: &Event, history: bool) -> StepCounts {
@@ -182,7 +228,7 @@ impl Turn<'_> {
         let mut counts = StepCounts {
             duplicates: u32::from(folded.duplicate),
             outdated: u32::from(folded.outdated),
-            unknown_receipts: 0,
+            ..StepCounts::default()
         };
         if folded.duplicate {
             return counts;

@@ -5,6 +5,7 @@
 //! ```text
 //!  Verdict ─┬─► channel topic   key: customer_id or anonymous_id     Decision, JSON or Avro   (not of silent verdicts, not of observe)
 //!           └─► <app>-decisions key: profile                         one JSON object per verdict
+//!  forward ───► <app>-events    key: the profile that it is for        what one profile tells another
 //!  blocks  ───► <app>-blocks    key: profile, compacted              live suppressions by channel; a tombstone when there are none
 //!  record  ───► <app>-dlq       key, value, headers as they came     and why, in __connect.errors.*
 //! ```
@@ -14,11 +15,12 @@ use std::sync::Arc;
 
 use crate::bus::{Outgoing, Record, Target};
 use crate::decision::{Verdict, VerdictKind};
+use crate::engine::forward::Forward;
 use crate::event::avro::{EncodeError, Writer};
-use crate::event::{DecodeError, Origin};
+use crate::event::{Currencies, DecodeError, Origin};
 use crate::policy::Policy;
 use crate::profile::Block;
-use crate::value::ProfileKey;
+use crate::value::{ProfileKey, Timestamp};
 
 pub mod schema;
 mod wire;
@@ -35,6 +37,8 @@ pub const DECISION_LOG_SCHEMA: &str = include_str!("../schemas/decision_log.avsc
 pub struct OutboundPlan {
     /// Name of the application, for the dead letters.
     pub application: Arc<str>,
+    /// `<app>-events`.
+    pub events_topic: Arc<str>,
     /// `<app>-decisions`.
     pub decisions_topic: Arc<str>,
     /// `<app>-blocks`.
@@ -117,6 +121,28 @@ pub fn decision(verdict: &Verdict, policy: &Policy, plan: &OutboundPlan) -> Opti
 #[must_use]
 pub fn log_line(verdict: &Verdict) -> Vec<u8> {
     json(&VerdictWire::log(verdict))
+}
+
+/// The task's clock when a record was forwarded, in milliseconds: on the records' clock it is read as of then.
+pub const CLOCK_HEADER: &str = "tidegate-clock";
+
+/// What one profile tells another, keyed by the profile that it is for.
+#[must_use]
+pub fn forward(
+    forward: &Forward,
+    clock: Timestamp,
+    currencies: &Currencies,
+    plan: &OutboundPlan,
+) -> Outgoing {
+    let clock = clock.millis().to_string().into_bytes();
+    Outgoing {
+        topic: Arc::clone(&plan.events_topic),
+        target: Target::Key,
+        key: Some(forward.to.id().as_bytes().to_vec()),
+        value: Some(forward.encode(currencies)),
+        headers: vec![(CLOCK_HEADER.to_owned(), clock)],
+        changelog_of: None,
+    }
 }
 
 /// The profile's live blocks, by channel; a tombstone when there are none.

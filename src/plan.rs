@@ -214,6 +214,7 @@ pub fn outbound_plan(config: &Config) -> Result<OutboundPlan, EncodeError> {
     let avro = |channel: &Channel| channel.format == config::Format::AvroSingleObject;
     Ok(OutboundPlan {
         application: config.app.id.as_str().into(),
+        events_topic: internal("events"),
         decisions_topic: internal("decisions"),
         blocks_topic: internal("blocks"),
         dead_letters_topic: internal("dlq"),

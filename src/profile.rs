@@ -18,8 +18,10 @@ mod codec;
 pub mod contacts;
 pub(crate) mod fold;
 pub mod history;
+mod join;
 pub mod journal;
 pub mod limits;
+pub mod links;
 pub mod orders;
 pub mod person;
 pub mod reach;
@@ -38,6 +40,7 @@ pub use codec::Each;
 pub use contacts::{Contact, Contacts};
 pub use history::History;
 pub use journal::Journal;
+pub use links::Links;
 pub use orders::{OrderNews, OrderRecord, OrderState, Orders};
 pub use person::Person;
 pub use reach::Reach;
@@ -81,7 +84,7 @@ pub enum SectionId {
     Service = 14,
     /// Reserved: attribution touches.
     Attribution = 15,
-    /// Reserved: aliases and hand-over.
+    /// Aliases, devices, holders of an address.
     Identity = 16,
 }
 
@@ -128,6 +131,14 @@ impl<T> Section<T> {
             value,
             changed: false,
             stored: true,
+        }
+    }
+    /// Made just now: all of it is still to be written.
+    const fn changed(value: T) -> Self {
+        Self {
+            value,
+            changed: true,
+            stored: false,
         }
     }
     /// Whether it changed; forgets it.
@@ -201,6 +212,8 @@ pub struct Profile {
     pub scores: Section<Scores>,
     /// Tickets and feedback.
     pub service: Section<Service>,
+    /// Who else this profile is.
+    pub links: Section<Links>,
     blocks: Section<Blocks>,
     blocks_changed: bool,
 }
@@ -220,6 +233,7 @@ impl PartialEq for Profile {
             && self.history == other.history
             && self.scores == other.scores
             && self.service == other.service
+            && self.links == other.links
             && self.blocks == other.blocks
     }
 }
@@ -251,6 +265,7 @@ impl Profile {
             history: Section::default(),
             scores: Section::default(),
             service: Section::default(),
+            links: Section::default(),
             blocks: Section::default(),
             blocks_changed: false,
         }
@@ -274,6 +289,34 @@ impl Profile {
             .blocks
             .iter()
             .filter(move |block| block.is_live(now))
+    }
+
+    /// Nothing is known but how it is tied to others.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        *self.person == Person::default()
+            && *self.reach == Reach::default()
+            && *self.activity == Activity::default()
+            && self.journal.is_empty()
+            && *self.carts == Carts::default()
+            && self.orders.parts.is_empty()
+            && self.running.instances.is_empty()
+            && self.running.requests.is_empty()
+            && self.running.watches.is_empty()
+            && self.contacts.parts.is_empty()
+            && *self.history == History::default()
+            && *self.scores == Scores::default()
+            && *self.service == Service::default()
+            && self.blocks.blocks.is_empty()
+    }
+
+    /// Every suppression, taken out.
+    pub(crate) fn take_all_blocks(&mut self) -> Vec<Block> {
+        if self.blocks.blocks.is_empty() {
+            return Vec::new();
+        }
+        self.blocks_changed = true;
+        std::mem::take(&mut self.blocks.blocks)
     }
 
     /// Whether suppressions began or ended since the last call; forgets it.

@@ -1,7 +1,8 @@
 //! A recorded log through given flows, without Kafka (product.md §8).
 //!
 //! The same [`Fold`] and [`Merge`](crate::task::merge::Merge) as a task's, one per murmur2 partition, over a store in memory, on the records' clock: what `run`
-//! decides with `clock: records` over the same preloaded log, this decides too, under the same ids.
+//! decides with `clock: records` over the same preloaded log, this decides too, under the same ids. What one partition forwards to another
+//! (logins, merges, addresses) is handed on at once: such a log is replayed on one thread, its partitions in turn.
 //!
 //! ```text
 //!  lines ─► Log: placed by partition and input ─► one partition after the other, on each thread ─► Outcome
@@ -16,8 +17,9 @@ use crate::bus::InputId;
 use crate::config::Config;
 use crate::decision::VerdictKind;
 use crate::event::mapping::Left;
-use crate::event::{EventType, Stream};
+use crate::event::{Body, Event, EventType, Stream};
 use crate::outbound;
+use crate::partitioner;
 use crate::recording::{Lines, Placing, RecordingError};
 use crate::store::StoreError;
 use crate::store::layout::{self, StateKey};
@@ -169,7 +171,9 @@ impl Outcome {
     fn take_profiles(&mut self, fold: &mut Fold) -> Result<(), StoreError> {
         let mut keys = BTreeSet::new();
         fold.store().scan(&mut |key, _| {
-            if let Ok(StateKey::Section { profile, .. }) = layout::decode_state_key(key) {
+            if let Ok(StateKey::Section { profile, .. }) = layout::decode_state_key(key)
+                && !profile.is_address()
+            {
                 keys.insert(profile);
             }
         })?;
@@ -187,6 +191,16 @@ pub struct Log {
     spool: Spool,
     /// What stream no input carries, and how often.
     unread: BTreeMap<Stream, u64>,
+    /// Something in it concerns two profiles.
+    crosses: bool,
+}
+
+/// Does this event concern more than one profile: a login, a merge, an address that stands alone?
+fn crosses(event: &Event) -> bool {
+    let is_login = event.customer_id.is_some() && event.anonymous_id.is_some();
+    let names_address_only = event.profile_key().is_none()
+        && matches!(&event.body, Body::Receipt(receipt) if receipt.address.is_some());
+    is_login || names_address_only || event.kind == EventType::Merged
 }
 
 impl Log {
@@ -209,11 +223,13 @@ impl Log {
         }
         let mut spool = Spool::new(partitions, shared.inputs.len());
         let mut unread: BTreeMap<Stream, u64> = BTreeMap::new();
+        let mut crossing = false;
         let mut line = Vec::new();
         while lines.next_into(&mut line)? {
             match placing.place(&line) {
                 Ok(placed) => {
                     let paid = placed.event.as_ref().and_then(Paid::of);
+                    crossing |= placed.event.as_ref().is_some_and(crosses);
                     let key = placed.key.as_deref();
                     spool.push(
                         placed.partition,
@@ -228,13 +244,65 @@ impl Log {
             }
             progress.read(lines.bytes_read());
         }
-        Ok(Self { spool, unread })
+        Ok(Self {
+            spool,
+            unread,
+            crosses: crossing,
+        })
     }
 
     /// How many records were placed.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.spool.records()
+    }
+
+    /// All partitions in turn, the oldest head first, what one forwards to another handed on at once: the outcome depends on the log
+    /// alone. `each` gets what a partition decided, in its order.
+    fn together(
+        &self,
+        shared: &Arc<FoldPlan>,
+        wall: Timestamp,
+        until: Option<Timestamp>,
+        progress: &Progress,
+        each: &mut dyn FnMut(usize, Decided),
+    ) -> Result<Vec<(Counts, Fold)>, ReplayError> {
+        let count = self.spool.partitions();
+        let mut partitions = Vec::new();
+        for number in 0..count {
+            let records = self.spool.partition(number);
+            partitions.push(Partition::new(number, shared, records, wall)?);
+        }
+        loop {
+            let mut oldest: Option<(Timestamp, usize)> = None;
+            for (index, partition) in partitions.iter_mut().enumerate() {
+                let head = partition.next_time()?.map(|time| (time, index));
+                oldest = match (oldest, head) {
+                    (Some(oldest), Some(head)) => Some(oldest.min(head)),
+                    (oldest, head) => oldest.or(head),
+                };
+            }
+            let Some((_, index)) = oldest else {
+                break;
+            };
+            let Some(partition) = partitions.get_mut(index) else {
+                break;
+            };
+            partition.turn(progress, &mut |decided| each(index, decided))?;
+            for (clock, forward) in partition.take_forwards() {
+                let key = forward.to.id().as_bytes();
+                let to = usize::try_from(partitioner::partition(key, count)).unwrap_or_default();
+                if let Some(receiver) = partitions.get_mut(to) {
+                    receiver.receive(&forward, clock);
+                }
+            }
+        }
+        let ended = partitions.into_iter().enumerate();
+        ended
+            .map(|(index, partition)| {
+                partition.finish(until, progress, &mut |decided| each(index, decided))
+            })
+            .collect()
     }
 
     /// Does `work` for each partition, on so many threads, and gives what it made in the order of partitions: the number of threads
@@ -290,19 +358,36 @@ pub fn replay(
 ) -> Result<Outcome, ReplayError> {
     progress.begin(log.records());
     let until = wanted.until.map(|until| until.min(wall));
-    let parts = log.by_partition(wanted.threads, |number| {
-        let mut part = Outcome::default();
-        let partition = Partition::new(number, shared, wall)?;
-        let records = log.spool.partition(number);
-        let (counts, mut fold) = partition.run(records, until, progress, &mut |decided| {
-            part.take(decided, wanted);
-        })?;
+    let end = |mut part: Outcome, counts, mut fold| -> Result<Outcome, ReplayError> {
         part.counts.add(counts);
         if wanted.profiles {
             part.take_profiles(&mut fold)?;
         }
         Ok(part)
-    })?;
+    };
+    let parts = if log.crosses {
+        let partitions = 0..log.spool.partitions();
+        let mut parts: Vec<Outcome> = partitions.map(|_| Outcome::default()).collect();
+        let ends = log.together(shared, wall, until, progress, &mut |index, decided| {
+            if let Some(part) = parts.get_mut(index) {
+                part.take(decided, wanted);
+            }
+        })?;
+        let ended = parts.into_iter().zip(ends);
+        ended
+            .map(|(part, (counts, fold))| end(part, counts, fold))
+            .collect::<Result<Vec<_>, _>>()?
+    } else {
+        log.by_partition(wanted.threads, |number| {
+            let mut part = Outcome::default();
+            let records = log.spool.partition(number);
+            let partition = Partition::new(number, shared, records, wall)?;
+            let (counts, fold) = partition.run(until, progress, &mut |decided| {
+                part.take(decided, wanted);
+            })?;
+            end(part, counts, fold)
+        })?
+    };
     let mut outcome = Outcome::default();
     outcome.counts.unread.clone_from(&log.unread);
     for part in parts {

@@ -369,7 +369,9 @@ impl Scene {
         };
         self.offset += 1;
         self.fold.advance(at);
-        if let Folded::Unattributed(_) = self.fold.event(event, &origin, history)? {
+        let folded = self.fold.event(event, &origin, history)?;
+        self.fold.deliver()?;
+        if let Folded::Unattributed(_) = folded {
             return Err(SceneError::Event {
                 number: usize::try_from(self.offset).unwrap_or_default(),
                 why: "it names no customer".to_owned(),

@@ -281,10 +281,18 @@ impl ProfileKey {
     pub fn anonymous(id: &str) -> Self {
         Self(format!("a:{id}").into())
     }
-    /// Reads the written form; `None` when it has neither prefix.
+    /// Of an address, by its keyed hash: not a person, but the list of those who hold it.
+    #[must_use]
+    pub fn address(hash: &str) -> Self {
+        Self(format!("h:{hash}").into())
+    }
+    /// Reads the written form; `None` when it has none of the prefixes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (text.starts_with("c:") || text.starts_with("a:")).then(|| Self(text.into()))
+        ["c:", "a:", "h:"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+            .then(|| Self(text.into()))
     }
     /// The written form, prefix included.
     #[must_use]
@@ -306,6 +314,11 @@ impl ProfileKey {
     pub fn anonymous_id(&self) -> Option<&str> {
         self.0.strip_prefix("a:")
     }
+    /// Is this the list of those who hold an address, and not a person?
+    #[must_use]
+    pub fn is_address(&self) -> bool {
+        self.0.starts_with("h:")
+    }
 }
 
 impl fmt::Debug for ProfileKey {
@@ -313,8 +326,10 @@ impl fmt::Debug for ProfileKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.starts_with("c:") {
             "ProfileKey(c:…)"
-        } else {
+        } else if self.0.starts_with("a:") {
             "ProfileKey(a:…)"
+        } else {
+            "ProfileKey(h:…)"
         })
     }
 }

@@ -363,7 +363,7 @@ impl Worker {
             Folded::Duplicate(kind) => self.tally.event(kind, Outcome::Duplicate),
             Folded::Unattributed(kind) => self.tally.event(kind, Outcome::Unattributed),
             Folded::Left(left) => self.tally.left(input, left),
-            Folded::DeadLetter | Folded::Mark => {}
+            Folded::Forwarded | Folded::DeadLetter | Folded::Mark => {}
         }
         if task.poison.count(folded == Folded::DeadLetter) {
             // Everything of this batch stays uncommitted: the offsets stay before the poison.

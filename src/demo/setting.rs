@@ -96,6 +96,7 @@ impl Setting {
         let topic = |what| self.internal(what).into();
         Ok(OutboundPlan {
             application: self.config.app.id.as_str().into(),
+            events_topic: topic("events"),
             decisions_topic: topic("decisions"),
             blocks_topic: topic("blocks"),
             dead_letters_topic: topic("dlq"),

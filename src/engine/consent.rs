@@ -209,7 +209,7 @@ impl Turn<'_> {
     }
 
     /// Suppresses a channel whose last usable address failed; releases it when one works again.
-    fn review_addresses(&mut self, event: &Event, channel: &str) {
+    pub(super) fn review_addresses(&mut self, event: &Event, channel: &str) {
         let known = self.plan.policy.channels.get(channel);
         if !known.is_some_and(|channel| channel.needs_address) {
             return;

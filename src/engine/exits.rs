@@ -128,6 +128,11 @@ impl Turn<'_> {
                 };
                 placed_at >= since && is_relevant(relevance, instance, order, carts)
             }
+            (None, Body::Order(order)) => {
+                let known = self.profile.orders.get(&order.order_id);
+                let placed_at = known.map_or(event.effective_time, |order| order.placed_at);
+                placed_at >= instance.born_at && same_instance(flow, instance, event)
+            }
             (Some(_) | None, _) => same_instance(flow, instance, event),
         };
         concerns && self.holds(exit.when.as_ref(), Some(event), Subject::of(instance))

@@ -65,7 +65,7 @@ impl Turn<'_> {
     }
 
     /// The answer "no", on the first channel that there is.
-    fn refuse(&mut self, request: &PendingRequest, reason: Reason, checks: Vec<Check>) {
+    pub(super) fn refuse(&mut self, request: &PendingRequest, reason: Reason, checks: Vec<Check>) {
         let channels = &self.plan.policy.channels;
         let channel = request
             .channels

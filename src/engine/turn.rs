@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::forward::Forward;
 use super::{Ledger, Plan};
 use crate::decision::{Cause, DecisionId, Message, Place, Reason, Verdict, VerdictKind, Why};
 use crate::event::{Event, Origin};
@@ -28,6 +29,7 @@ pub(super) struct Turn<'a> {
     pub(super) now: Timestamp,
     pub(super) source: Source<'a>,
     pub(super) verdicts: &'a mut Vec<Verdict>,
+    pub(super) forwards: &'a mut Vec<Forward>,
 }
 
 /// What a condition looks at beside the customer.

@@ -53,7 +53,7 @@ impl Turn<'_> {
         }
     }
 
-    fn watch_moment(&mut self, flow: &Flow, moment: Moment) {
+    pub(super) fn watch_moment(&mut self, flow: &Flow, moment: Moment) {
         let watch = self.watch_of(flow);
         let (due, past) = watch.map_or((None, None), |watch| (watch.due, watch.past));
         match moment {

@@ -50,6 +50,7 @@ fn policy() -> Policy {
 fn plan(avro: &[&str]) -> OutboundPlan {
     OutboundPlan {
         application: "shop".into(),
+        events_topic: "shop-events".into(),
         decisions_topic: "shop-decisions".into(),
         blocks_topic: "shop-blocks".into(),
         dead_letters_topic: "shop-dlq".into(),

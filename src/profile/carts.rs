@@ -202,7 +202,7 @@ impl Cart {
     }
 
     /// Drops what is beyond the limit: waiting lines first, then the oldest.
-    fn bound(&mut self) {
+    pub(super) fn bound(&mut self) {
         while self.lines.len() > limits::CART_LINES {
             let victim = self
                 .lines
@@ -321,7 +321,7 @@ impl Carts {
     }
 
     /// Keeps all lines together within their bytes: the oldest line of any cart goes first.
-    fn bound(&mut self) {
+    pub(super) fn bound(&mut self) {
         let weight = |cart: &Cart| cart.lines.iter().map(Item::weight).sum::<usize>();
         while self.open.iter().map(weight).sum::<usize>() > limits::CART_BYTES {
             let oldest = |cart: &Cart| cart.lines.iter().map(|line| line.at).min();
@@ -398,7 +398,7 @@ impl Carts {
 
     /// Closes what an order of effective time `at` bought: the lines up to then; the whole cart when none is newer.
     /// Gives whether anything changed.
-    pub(super) fn close(&mut self, order: &Order, at: Timestamp) {
+    pub(crate) fn close(&mut self, order: &Order, at: Timestamp) {
         let mut closed: Vec<String> = Vec::new();
         for cart in &mut self.open {
             if !Self::is_bought_by(cart, order) {
@@ -425,6 +425,11 @@ impl Carts {
                 None => self.closed.push(ClosedCart { cart_id, at }),
             }
         }
+        self.bound_closed();
+    }
+
+    /// Forgets the carts that were closed first.
+    pub(super) fn bound_closed(&mut self) {
         if self.closed.len() > limits::CLOSED_CARTS {
             self.closed.sort_by_key(|closed| closed.at);
             self.closed

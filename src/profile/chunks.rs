@@ -38,6 +38,10 @@ impl<T> Chunks<T> {
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (u8, &T)> {
         self.parts.iter().map(|(chunk, part)| (*chunk, part))
     }
+    /// Nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
     /// One part.
     pub(super) fn get(&self, chunk: u8) -> Option<&T> {
         self.parts.get(&chunk)
@@ -57,6 +61,16 @@ impl<T> Chunks<T> {
     pub(super) fn remove(&mut self, chunk: u8) {
         if self.parts.remove(&chunk).is_some() {
             self.changed.insert(chunk);
+        }
+    }
+    /// Every part, taken out; the next [`Self::take_changes`] tells their end.
+    pub(super) fn taken(&mut self) -> Self {
+        self.changed.extend(self.parts.keys());
+        let parts = std::mem::take(&mut self.parts);
+        Self {
+            changed: parts.keys().copied().collect(),
+            parts,
+            stored: BTreeSet::new(),
         }
     }
     /// The lowest number in `from..from + limit` that is free.

@@ -137,11 +137,11 @@ impl Profile {
             SectionId::History => put(&mut self.history, value),
             SectionId::Scores => put(&mut self.scores, value),
             SectionId::Service => put(&mut self.service, value),
+            SectionId::Identity => put(&mut self.links, value),
             // Nothing writes these yet; a value there is of a newer version.
-            SectionId::Supply
-            | SectionId::Rhythm
-            | SectionId::Attribution
-            | SectionId::Identity => Err(Malformed::Version),
+            SectionId::Supply | SectionId::Rhythm | SectionId::Attribution => {
+                Err(Malformed::Version)
+            }
         }
     }
 
@@ -180,6 +180,7 @@ impl Profile {
         take(&mut self.history, SectionId::History, bytes, each);
         take(&mut self.scores, SectionId::Scores, bytes, each);
         take(&mut self.service, SectionId::Service, bytes, each);
+        take(&mut self.links, SectionId::Identity, bytes, each);
     }
 
     fn take_running(&mut self, bytes: &mut Vec<u8>, each: &mut Each<'_>) {

@@ -185,6 +185,53 @@ impl Journal {
         })
     }
 
+    /// Everything, taken out.
+    pub(super) fn take_all(&mut self) -> Self {
+        Self {
+            parts: self.parts.taken(),
+            held: std::mem::take(&mut self.held),
+            latest: self.latest.take(),
+        }
+    }
+
+    /// Nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Takes over what another profile saw: its dedup keys, and of the views of both those seen last.
+    pub(super) fn join(&mut self, other: &Self, window: Span) {
+        let mut keys: Vec<(Timestamp, u64)> = other
+            .keys()
+            .flat_map(|(_, keys)| {
+                keys.keys.iter().map(|seen| {
+                    let after = Span::from_secs(i64::from(seen.after));
+                    (keys.base.plus(after), seen.key)
+                })
+            })
+            .collect();
+        keys.sort_unstable();
+        for (at, key) in keys {
+            if !self.held.contains_key(&key) {
+                self.remember(key, at, window);
+            }
+        }
+        let theirs: Vec<View> = other.views().into_iter().cloned().collect();
+        if theirs.is_empty() {
+            return;
+        }
+        let mut views: Vec<View> = self.views().into_iter().cloned().collect();
+        views.extend(theirs);
+        views.sort_by_key(|view| view.at);
+        let chunks: Vec<u8> = self.view_parts().map(|(chunk, _)| chunk).collect();
+        for chunk in chunks {
+            self.parts.remove(chunk);
+        }
+        for view in views {
+            self.push_view(view);
+        }
+    }
+
     /// How many dedup keys are held.
     #[must_use]
     pub fn key_count(&self) -> usize {
@@ -279,6 +326,10 @@ impl Journal {
                 .map(|text| clip(text, limits::TEXT_BYTES)),
             at,
         };
+        self.push_view(view);
+    }
+
+    fn push_view(&mut self, view: View) {
         let latest = self
             .view_parts()
             .max_by_key(|(_, views)| views.sequence)

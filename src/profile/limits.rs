@@ -83,6 +83,12 @@ pub const SCORE_NAME_BYTES: usize = 64;
 pub const REFUSALS: usize = 8;
 /// Longest name of a channel: an instance remembers on which it spoke.
 pub const CHANNEL_BYTES: usize = 24;
+/// Devices of one customer: phones, laptops, browsers of some years.
+pub const VISITORS: usize = 16;
+/// Customers that may log in on one device before it belongs to nobody.
+pub const LOGINS: usize = 3;
+/// Profiles that hold one address: a family's mailbox, not a mailing list.
+pub const HOLDERS: usize = 64;
 /// Steps of a flow that an instance can remember.
 pub const STEPS: usize = 16;
 
@@ -110,6 +116,7 @@ mod tests {
     use crate::flow::Class;
     use crate::profile::carts::CartChange;
     use crate::profile::contacts::Contact;
+    use crate::profile::links::Visitor;
     use crate::profile::reach::{ConsentEntry, ConsentSource};
     use crate::profile::running::{
         About, Armed, Birth, HandedStep, Instance, PendingRequest, Phase, Watch,
@@ -349,6 +356,14 @@ mod tests {
         profile.running.instances = (0..INSTANCES).map(instance).collect();
         profile.running.requests = (0..REQUESTS).map(request).collect();
         profile.running.watches = (0..WATCHES).map(watch).collect();
+        profile.running.alias_until = Some(time(0));
+        profile.links.visitors = (0..VISITORS)
+            .map(|n| Visitor {
+                id: u64::MAX,
+                told: time(n),
+            })
+            .collect();
+        profile.links.addresses = vec!["0".repeat(32); ADDRESSES];
         for n in 0..200 {
             profile.contacts.push(contact(n));
             profile.history.note(&"f".repeat(64), &id(n), time(n));

@@ -227,6 +227,11 @@ fn hash(id: &str) -> u64 {
 }
 
 impl Orders {
+    /// What an order id is known by.
+    pub(super) fn id_of(order_id: &str) -> u64 {
+        hash(order_id)
+    }
+
     /// Sums over everything.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -296,7 +301,7 @@ impl Orders {
         })
     }
 
-    fn totals_mut(&mut self) -> &mut Totals {
+    pub(super) fn totals_mut(&mut self) -> &mut Totals {
         if !matches!(self.parts.get(0), Some(OrdersPart::Totals(_))) {
             self.parts.put(0, OrdersPart::Totals(Totals::default()));
         }
@@ -316,7 +321,7 @@ impl Orders {
     }
 
     /// The record of an order, made when there is none; the oldest makes room.
-    fn recent_mut(&mut self, order_id: &str, at: Timestamp) -> Option<&mut OrderRecord> {
+    pub(super) fn recent_mut(&mut self, order_id: &str, at: Timestamp) -> Option<&mut OrderRecord> {
         let chunk = self.recent_chunk(order_id).or_else(|| {
             let chunk = self.parts.free(RECENT, limits::ORDERS).or_else(|| {
                 let oldest = self.parts.iter().filter_map(|(chunk, part)| match part {
@@ -360,7 +365,7 @@ impl Orders {
     }
 
     /// Appends an id to the chunk with room, else to a new one, else to the one whose newest id is the oldest.
-    fn push_known(&mut self, id: u64, at: Timestamp) -> (u8, usize) {
+    pub(super) fn push_known(&mut self, id: u64, at: Timestamp) -> (u8, usize) {
         let new = KnownOrder {
             id,
             at,

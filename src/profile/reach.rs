@@ -39,6 +39,16 @@ pub struct AddressState {
     pub soft_bounces: u32,
 }
 
+impl AddressState {
+    /// The customer's, or one that must not be forgotten.
+    pub(super) fn is_worth_keeping(&self) -> bool {
+        !self.gone
+            || self.hard_bounced.is_some()
+            || self.complained.is_some()
+            || self.soft_bounces > 0
+    }
+}
+
 /// Where a consent comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -83,7 +93,8 @@ impl ConsentEntry {
         self.channel.as_deref().is_none_or(|own| own == channel)
             && self.list.as_deref().is_none_or(|own| Some(own) == list)
     }
-    fn is_explicit(&self) -> bool {
+    /// Said by the customer, not filled in.
+    pub(super) fn is_explicit(&self) -> bool {
         self.source != ConsentSource::Identified
     }
 }
@@ -264,12 +275,7 @@ impl Reach {
                 });
             }
         }
-        self.addresses.retain(|known| {
-            !known.gone
-                || known.hard_bounced.is_some()
-                || known.complained.is_some()
-                || known.soft_bounces > 0
-        });
+        self.addresses.retain(AddressState::is_worth_keeping);
     }
 
     fn push(&mut self, address: AddressState) {

@@ -266,6 +266,10 @@ pub struct Running {
     /// One per flow that begins by time or absence.
     #[cbor(n(2), skip_if = "Vec::is_empty")]
     pub watches: Vec<Watch>,
+    /// An anonymous alias ends then, unless something is heard of it before. It stands here and not with the alias, because this
+    /// section is where restore looks for timers.
+    #[n(3)]
+    pub alias_until: Option<Timestamp>,
 }
 
 /// Whose timer is due first.
@@ -277,6 +281,8 @@ pub enum DueTimer {
     Request(usize),
     /// The watch at this index.
     Watch(usize),
+    /// The end of an idle alias.
+    Alias,
 }
 
 impl Running {
@@ -289,6 +295,7 @@ impl Running {
             .map(|(index, instance)| (instance.due, DueTimer::Instance(index)))
             .chain(requests.map(|(index, request)| (request.due, DueTimer::Request(index))))
             .chain(watches.filter_map(|(index, watch)| Some((watch.due?, DueTimer::Watch(index)))))
+            .chain(self.alias_until.map(|due| (due, DueTimer::Alias)))
     }
 
     /// The running instance of a flow and key.
@@ -302,6 +309,9 @@ impl Running {
     /// Nothing has a timer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.instances.is_empty() && self.requests.is_empty() && self.watches.is_empty()
+        self.instances.is_empty()
+            && self.requests.is_empty()
+            && self.watches.is_empty()
+            && self.alias_until.is_none()
     }
 }

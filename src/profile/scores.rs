@@ -65,6 +65,11 @@ impl Scores {
             at,
             valid_until: score.valid_until,
         };
+        self.put(said);
+    }
+
+    /// Takes one value in.
+    pub(super) fn put(&mut self, said: ScoreEntry) {
         let found = self.entries.binary_search_by(|entry| {
             (&entry.model, &entry.horizon).cmp(&(&said.model, &said.horizon))
         });

@@ -86,16 +86,22 @@ impl Service {
             ticket.opened = ticket.opened.max(Some(at));
             self.last_opened = self.last_opened.max(Some(at));
         }
-        if self.tickets.len() > limits::TICKETS {
+        self.bound();
+    }
+
+    /// Forgets beyond the limit.
+    pub(super) fn bound(&mut self) {
+        while self.tickets.len() > limits::TICKETS {
             let quiet = self
                 .tickets
                 .iter()
                 .enumerate()
                 .min_by_key(|(_, ticket)| (ticket.is_open(), ticket.newest(), ticket.id))
                 .map(|(index, _)| index);
-            if let Some(index) = quiet {
-                self.tickets.remove(index);
-            }
+            let Some(index) = quiet else {
+                return;
+            };
+            self.tickets.remove(index);
         }
     }
 

@@ -122,9 +122,20 @@ impl Profile {
                 "tickets": self.service.tickets.len(), "open_tickets": self.service.open_tickets(), "last_opened": self.service.last_opened,
                 "last_resolved": self.service.last_resolved, "feedback": known(self.service.feedback.as_ref()),
             },
+            "links": self.links_view(),
             "history": self.history.triggers.iter().map(|last| json!({
                 "flow": last.flow, "instance": last.key, "at": last.at,
             })).collect::<Vec<_>>(),
+        })
+    }
+
+    fn links_view(&self) -> Value {
+        let links = &self.links;
+        let alias = links.alias.as_ref().map(|alias| {
+            json!({ "into": alias.into, "since": alias.login.at, "until": self.running.alias_until })
+        });
+        json!({
+            "alias": alias, "devices": links.visitors.len(), "logins": links.customers.len(), "shared": links.shared,
         })
     }
 

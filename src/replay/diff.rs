@@ -492,14 +492,29 @@ pub fn compare(
     let decide = |number: i32, plan: &Arc<FoldPlan>| -> Result<Vec<Made>, ReplayError> {
         let mut made = Vec::new();
         let records = log.spool.partition(number);
-        let partition = Partition::new(number, plan, wall)?;
-        partition.run(records, until, progress, &mut |decided| {
+        let partition = Partition::new(number, plan, records, wall)?;
+        partition.run(until, progress, &mut |decided| {
             if let Decided::Verdict(verdict) = decided {
                 made.push(Made::of(*verdict));
             }
         })?;
         Ok(made)
     };
+    if log.crosses {
+        // What one customer does concerns others: all partitions together, under one flow set after the other.
+        let together = |plan: &Arc<FoldPlan>| -> Result<Vec<Made>, ReplayError> {
+            let mut made = Vec::new();
+            log.together(plan, wall, until, progress, &mut |_, decided| {
+                if let Decided::Verdict(verdict) = decided {
+                    made.push(Made::of(*verdict));
+                }
+            })?;
+            Ok(made)
+        };
+        let old = together(&comparison.old)?;
+        let new = together(&comparison.new)?;
+        return Ok(Difference::between(old, new, samples));
+    }
     let parts = log.by_partition(comparison.threads, |number| {
         // One after the other, so that the state of only one of them is in memory.
         let old = decide(number, &comparison.old)?;

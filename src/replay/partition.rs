@@ -1,11 +1,13 @@
 //! One partition while it is replayed: what a task does between its records and its commits, without a bus.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::progress::Progress;
 use super::spool::{Merged, Paid};
 use super::{Counts, ReplayError};
 use crate::bus::Record;
+use crate::engine::forward::{Forward, Matter};
 use crate::store::memory::MemoryStore;
 use crate::store::staging::CacheLimits;
 use crate::store::{StoreBatch, StoreError};
@@ -21,57 +23,110 @@ const CACHE: CacheLimits = CacheLimits {
     bytes: 256 << 20,
 };
 
-/// A fold over an empty store.
-pub(super) struct Partition {
+/// A fold over an empty store, and the records that it has yet to read.
+pub(super) struct Partition<'a> {
+    number: i32,
     fold: Fold,
+    records: Merged<'a>,
+    in_batch: u64,
     wall: Timestamp,
     counts: Counts,
 }
 
-impl Partition {
+impl<'a> Partition<'a> {
     pub(super) fn new(
-        partition: i32,
+        number: i32,
         shared: &Arc<FoldPlan>,
+        records: Merged<'a>,
         wall: Timestamp,
     ) -> Result<Self, StoreError> {
         let store = Box::new(MemoryStore::new());
         Ok(Self {
-            fold: Fold::new(partition, Arc::clone(shared), store, CACHE)?,
+            number,
+            fold: Fold::new(number, Arc::clone(shared), store, CACHE)?,
+            records,
+            in_batch: 0,
             wall,
             counts: Counts::default(),
         })
     }
 
-    /// Folds all `records`, then lets the clock run on to `until`; `each` gets what was decided, in order.
+    /// Folds all records, then lets the clock run on to `until`; `each` gets what was decided, in order.
     pub(super) fn run(
         mut self,
-        mut records: Merged<'_>,
         until: Option<Timestamp>,
         progress: &Progress,
         each: &mut dyn FnMut(Decided),
     ) -> Result<(Counts, Fold), ReplayError> {
-        let mut in_batch = 0;
-        while let Some((record, paid)) = records.next()? {
-            let now = record.timestamp.min(self.wall);
-            // An inactivity of N is no event in [t, t+N): what is due at the record's time fires before it.
-            self.fold.fire(now, usize::MAX)?;
-            self.fold.advance(now);
-            self.record(record, paid)?;
-            let clock = self.fold.clock();
-            self.fold.fire(clock, usize::MAX)?;
-            in_batch += 1;
-            if in_batch >= BATCH {
-                self.commit(each)?;
-                progress.decided(in_batch);
-                in_batch = 0;
-            }
+        while self.turn(progress, each)? {
+            // Only who holds which address, and the log never asks.
+            drop(self.fold.take_forwards());
         }
+        self.finish(until, progress, each)
+    }
+
+    /// The time of the next record.
+    pub(super) fn next_time(&mut self) -> Result<Option<Timestamp>, ReplayError> {
+        Ok(self.records.next_time()?)
+    }
+
+    /// Folds the next record, and what is due before and after it; false when there is none.
+    pub(super) fn turn(
+        &mut self,
+        progress: &Progress,
+        each: &mut dyn FnMut(Decided),
+    ) -> Result<bool, ReplayError> {
+        let Some((record, paid)) = self.records.next()? else {
+            return Ok(false);
+        };
+        let now = record.timestamp.min(self.wall);
+        // An inactivity of N is no event in [t, t+N): what is due at the record's time fires before it.
+        self.fold.fire(now, usize::MAX)?;
+        self.fold.advance(now);
+        self.record(record, paid)?;
+        let clock = self.fold.clock();
+        self.fold.fire(clock, usize::MAX)?;
+        self.in_batch += 1;
+        if self.in_batch >= BATCH {
+            self.commit(each)?;
+            progress.decided(self.in_batch);
+            self.in_batch = 0;
+        }
+        Ok(true)
+    }
+
+    /// What it told other profiles since the last call.
+    pub(super) fn take_forwards(&mut self) -> VecDeque<(Timestamp, Forward)> {
+        self.fold.take_forwards()
+    }
+
+    /// What another partition forwarded, as it would stand in `<app>-events`.
+    pub(super) fn receive(&mut self, forward: &Forward, clock: Timestamp) {
+        let paid = match &forward.matter {
+            Matter::Event { event, .. } => Paid::of(event),
+            Matter::Link { .. }
+            | Matter::Unlink { .. }
+            | Matter::Handover { .. }
+            | Matter::Holds { .. } => None,
+        };
+        let value = forward.encode(&self.fold.shared().decode.currencies);
+        let key = forward.to.id().as_bytes().to_vec();
+        self.records.forwarded(self.number, key, value, clock, paid);
+    }
+
+    /// Lets the clock run on to `until`, and ends.
+    pub(super) fn finish(
+        mut self,
+        until: Option<Timestamp>,
+        progress: &Progress,
+        each: &mut dyn FnMut(Decided),
+    ) -> Result<(Counts, Fold), ReplayError> {
         if let Some(until) = until {
             self.fold.fire(until, usize::MAX)?;
             self.fold.advance(until);
         }
         self.commit(each)?;
-        progress.decided(in_batch);
+        progress.decided(self.in_batch);
         Ok((self.counts, self.fold))
     }
 
@@ -92,7 +147,7 @@ impl Partition {
             Folded::Unattributed(kind) => *counts.unattributed.entry(kind).or_default() += 1,
             Folded::Left(left) => *counts.left.entry(left).or_default() += 1,
             // Counted where its letter is taken.
-            Folded::DeadLetter | Folded::Mark => {}
+            Folded::Forwarded | Folded::DeadLetter | Folded::Mark => {}
         }
         Ok(())
     }

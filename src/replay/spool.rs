@@ -10,7 +10,7 @@
 //!                     one partition, its inputs merged by record time
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use crate::bus::{InputId, Record};
 use crate::event::{Body, Event, EventType};
+use crate::task::fold::ANCHOR;
 use crate::task::merge::Merge;
 use crate::value::{Money, Timestamp};
 
@@ -201,6 +202,8 @@ impl Spool {
             cursors: cursors.collect(),
             merge: Merge::new(self.inputs),
             paid: BTreeMap::new(),
+            paid_forwarded: VecDeque::new(),
+            forwarded: 0,
         }
     }
 }
@@ -327,11 +330,43 @@ pub(super) struct Merged<'a> {
     merge: Merge,
     /// Of the heads.
     paid: BTreeMap<InputId, Option<Paid>>,
+    /// Of what was forwarded and waits, in order.
+    paid_forwarded: VecDeque<Option<Paid>>,
+    /// Next offset of what is forwarded.
+    forwarded: i64,
 }
 
 impl Merged<'_> {
-    /// The record whose turn it is, and what its order or refund comes to.
-    pub(super) fn next(&mut self) -> io::Result<Option<(Record, Option<Paid>)>> {
+    /// Puts a record behind those that were forwarded to this partition before.
+    pub(super) fn forwarded(
+        &mut self,
+        partition: i32,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        timestamp: Timestamp,
+        paid: Option<Paid>,
+    ) {
+        self.paid_forwarded.push_back(paid);
+        self.merge.push(Record {
+            input: ANCHOR,
+            partition,
+            offset: self.forwarded,
+            timestamp,
+            key: Some(key),
+            value: Some(value),
+            headers: Vec::new(),
+        });
+        self.forwarded += 1;
+    }
+
+    /// The time of the record whose turn it is.
+    pub(super) fn next_time(&mut self) -> io::Result<Option<Timestamp>> {
+        self.fill()?;
+        Ok(self.merge.head(|_| true))
+    }
+
+    /// Every input that has a record left shows its head.
+    fn fill(&mut self) -> io::Result<()> {
         for cursor in &mut self.cursors {
             if self.merge.waiting(cursor.input) == 0
                 && let Some((record, paid)) = cursor.next()?
@@ -340,10 +375,20 @@ impl Merged<'_> {
                 self.merge.push(record);
             }
         }
+        Ok(())
+    }
+
+    /// The record whose turn it is, and what its order or refund comes to.
+    pub(super) fn next(&mut self) -> io::Result<Option<(Record, Option<Paid>)>> {
+        self.fill()?;
         let next = self.merge.next(|_| true);
         Ok(next.map(|record| {
-            let paid = self.paid.get(&record.input).copied().flatten();
-            (record, paid)
+            let forwarded = match record.input {
+                ANCHOR => self.paid_forwarded.pop_front(),
+                _ => None,
+            };
+            let paid = forwarded.or_else(|| self.paid.get(&record.input).copied());
+            (record, paid.flatten())
         }))
     }
 }

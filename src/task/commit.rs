@@ -29,7 +29,7 @@ pub struct TaskBatch {
     pub rendered: Rendered,
     /// Positions that the transaction carries.
     pub positions: Vec<Position>,
-    /// Decisions, log lines, blocks, dead letters; in order.
+    /// Decisions, log lines, forwards, blocks, dead letters; in order.
     pub outgoing: Vec<Outgoing>,
 }
 
@@ -56,6 +56,14 @@ pub fn render(
                 plan,
             )),
         }
+    }
+    for (clock, forward) in task.fold.take_forwards() {
+        outgoing.push(outbound::forward(
+            &forward,
+            clock,
+            &shared.decode.currencies,
+            plan,
+        ));
     }
     for (key, changed_at) in task.fold.take_blocks_changed() {
         let live = task.fold.profile(&key)?.blocks(changed_at);

@@ -3,24 +3,29 @@
 //! `run`, `replay`, the simulation and the tests drive this same code; what differs is who reads the records, and when due timers
 //! may fire: a live task fires them only when it is not behind (CK-1), a task on the records' clock before each later record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::versions::Versions;
-use crate::bus::Record;
+use crate::bus::{InputId, Record};
 use crate::decision::Verdict;
+use crate::engine::forward::{Forward, Matter};
 use crate::engine::{self, Input, Ledger, Plan, StepCounts};
 use crate::event::avro::Schemas;
 use crate::event::mapping::{Beside, Encoding, Left, Read, Reading};
 use crate::event::{
     DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
 };
+use crate::partitioner::partition;
 use crate::store::staging::{CacheLimits, Lookups, Rendered, Staging};
 use crate::store::{Change, Store, StoreError, layout};
 use crate::value::{ProfileKey, Span, Timestamp};
 
 /// A record with this header (its value is not read) only moves the records' clock: `feed --until`.
 pub const MARK_HEADER: &str = "tidegate-mark";
+
+/// `<app>-events`: holds forwarded records only.
+pub const ANCHOR: InputId = InputId(0);
 
 /// Timers of one profile that may fire at one reading of the clock: a chain of steps that never waits is a broken flow (TM-3).
 const MAX_FIRINGS_AT_ONCE: u32 = 1_000;
@@ -107,6 +112,8 @@ pub enum Folded {
     },
     /// Its profile had seen it before, within the dedup window.
     Duplicate(EventType),
+    /// On to another profile, or about who is who.
+    Forwarded,
     /// Nobody's event: counted, no error.
     Unattributed(EventType),
     /// No event of ours, as the configuration says: counted, no error.
@@ -137,6 +144,8 @@ pub struct Fold {
     /// Topics of the inputs that the state knows, and that it will know after the batch at hand.
     known_inputs: BTreeSet<String>,
     rendered_inputs: BTreeSet<String>,
+    /// For other profiles, each with the clock at which it was told.
+    forwards: VecDeque<(Timestamp, Forward)>,
     /// When the live blocks of a profile last changed in this batch.
     blocks_changed: BTreeMap<ProfileKey, Timestamp>,
 }
@@ -168,6 +177,7 @@ impl Fold {
             decided: Vec::new(),
             known_inputs: BTreeSet::new(),
             rendered_inputs: BTreeSet::new(),
+            forwards: VecDeque::new(),
             blocks_changed: BTreeMap::new(),
         };
         fold.read_records()?;
@@ -292,18 +302,57 @@ impl Fold {
             offset: record.offset,
             timestamp: record.timestamp,
         };
+        if record.input == ANCHOR {
+            return match decode_forward(&record, &shared) {
+                Ok(forward) => self.forward(&forward),
+                Err(error) => Ok(self.put_aside(record, origin, error)),
+            };
+        }
         match decode(input, &record, &shared) {
             Ok(Read::Event(event)) => self.event(&event, &origin, input.history),
             Ok(Read::Left(left)) => Ok(Folded::Left(left)),
-            Err(error) => {
-                self.decided.push(Decided::DeadLetter(Box::new(DeadLetter {
-                    record,
-                    origin,
-                    error,
-                })));
-                Ok(Folded::DeadLetter)
-            }
+            Err(error) => Ok(self.put_aside(record, origin, error)),
         }
+    }
+
+    fn put_aside(&mut self, record: Record, origin: Origin, error: DecodeError) -> Folded {
+        self.decided.push(Decided::DeadLetter(Box::new(DeadLetter {
+            record,
+            origin,
+            error,
+        })));
+        Folded::DeadLetter
+    }
+
+    /// Takes in what another profile told one of this task's.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn forward(&mut self, forward: &Forward) -> Result<Folded, StoreError> {
+        let counts = self.step(&forward.to, Input::Forward(forward))?;
+        Ok(match &forward.matter {
+            Matter::Event { event, .. } => folded(event, counts),
+            Matter::Link { .. }
+            | Matter::Unlink { .. }
+            | Matter::Handover { .. }
+            | Matter::Holds { .. } => Folded::Forwarded,
+        })
+    }
+
+    /// What is for other profiles since the last call, each with the clock at which it was told.
+    pub fn take_forwards(&mut self) -> VecDeque<(Timestamp, Forward)> {
+        std::mem::take(&mut self.forwards)
+    }
+
+    /// Delivers what is for other profiles at once: where one task has them all.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn deliver(&mut self) -> Result<(), StoreError> {
+        while let Some((_, forward)) = self.forwards.pop_front() {
+            self.forward(&forward)?;
+        }
+        Ok(())
     }
 
     /// Folds one decoded event.
@@ -316,9 +365,20 @@ impl Fold {
         origin: &Origin,
         history: bool,
     ) -> Result<Folded, StoreError> {
-        let Some(key) = event.profile_key() else {
+        let Some(key) = engine::profile_of(&self.plan, event) else {
             return Ok(Folded::Unattributed(event.kind));
         };
+        if key.is_address() {
+            // Who holds it may be known to another task only.
+            let matter = Matter::Event {
+                event: Box::new(event.clone()),
+                origin: origin.clone(),
+                history,
+            };
+            let forward = Forward::new(key, matter);
+            self.forwards.push_back((self.clock, forward));
+            return Ok(Folded::Forwarded);
+        }
         let counts = self.step(
             &key,
             Input::Event {
@@ -327,13 +387,7 @@ impl Fold {
                 history,
             },
         )?;
-        if counts.duplicates > 0 {
-            return Ok(Folded::Duplicate(event.kind));
-        }
-        Ok(Folded::Profile {
-            kind: event.kind,
-            unconverted: event.unconverted,
-        })
+        Ok(folded(event, counts))
     }
 
     /// Fires every timer due at or before `until`, in due order, the clock moving along. `until` at the clock fires what is due now.
@@ -383,7 +437,7 @@ impl Fold {
 
     fn step(&mut self, key: &ProfileKey, input: Input<'_>) -> Result<StepCounts, StoreError> {
         let profile = self.staging.profile(key, &*self.store)?;
-        let counts = engine::step(
+        let stepped = engine::step(
             &self.plan,
             &mut self.ledger,
             profile,
@@ -391,6 +445,10 @@ impl Fold {
             self.clock,
             &mut self.verdicts,
         );
+        let clock = self.clock;
+        let forwards = stepped.forwards.into_iter();
+        self.forwards
+            .extend(forwards.map(|forward| (clock, forward)));
         if profile.take_blocks_changed() {
             self.blocks_changed.insert(key.clone(), self.clock);
         }
@@ -399,7 +457,7 @@ impl Fold {
                 .drain(..)
                 .map(|verdict| Decided::Verdict(Box::new(verdict))),
         );
-        Ok(counts)
+        Ok(stepped.counts)
     }
 
     /// Is anything staged that only a commit makes durable?
@@ -407,6 +465,7 @@ impl Fold {
     pub fn has_staged(&self) -> bool {
         !self.staging.is_empty()
             || !self.decided.is_empty()
+            || !self.forwards.is_empty()
             || self.versions.is_pending(&self.plan.flows)
     }
 
@@ -496,6 +555,7 @@ impl Fold {
         self.ledger = self.stored_ledger.clone();
         self.staging.discard();
         self.decided.clear();
+        self.forwards.clear();
         self.verdicts.clear();
         self.blocks_changed.clear();
     }
@@ -509,6 +569,33 @@ impl Fold {
         self.staging.forget();
         self.read_records()
     }
+}
+
+fn folded(event: &Event, counts: StepCounts) -> Folded {
+    if counts.duplicates > 0 {
+        Folded::Duplicate(event.kind)
+    } else if counts.unattributed > 0 {
+        Folded::Unattributed(event.kind)
+    } else if counts.forwarded > 0 {
+        Folded::Forwarded
+    } else {
+        Folded::Profile {
+            kind: event.kind,
+            unconverted: event.unconverted,
+        }
+    }
+}
+
+fn decode_forward(record: &Record, shared: &FoldPlan) -> Result<Forward, DecodeError> {
+    let value = record.value.as_deref();
+    let value = value.ok_or_else(|| DecodeError::new(Refusal::NoValue))?;
+    let forward = Forward::decode(value, &shared.decode)?;
+    // Somebody else's producer, or a topic that was given more partitions: here it would make a second profile of the same person.
+    let own = partition(forward.to.id().as_bytes(), shared.partitions);
+    if own != record.partition {
+        return Err(DecodeError::new(Refusal::WrongPartition));
+    }
+    Ok(forward)
 }
 
 /// Bytes to an event that stands where its profile is.

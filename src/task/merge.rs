@@ -31,7 +31,7 @@ impl Merge {
         let Some(queue) = self.queues.get_mut(usize::from(record.input.0)) else {
             return 0;
         };
-        queue.push_back(record);
+        queue.push_back(as_of_its_clock(record));
         queue.len()
     }
 
@@ -85,6 +85,19 @@ impl Merge {
     pub fn clear(&mut self) {
         self.queues.iter_mut().for_each(VecDeque::clear);
     }
+}
+
+/// A forwarded record is as old as the clock that it was told at: its own timestamp is the time of production.
+fn as_of_its_clock(mut record: Record) -> Record {
+    let header = record
+        .headers
+        .iter()
+        .find(|(name, _)| name == crate::outbound::CLOCK_HEADER);
+    let told = header.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok());
+    if let Some(clock) = told.and_then(|text| text.parse().ok()) {
+        record.timestamp = Timestamp::from_millis(clock);
+    }
+    record
 }
 
 #[cfg(test)]

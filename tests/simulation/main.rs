@@ -16,6 +16,7 @@
 
 mod broker;
 mod bus;
+mod identity;
 mod outage;
 mod random;
 mod shop;

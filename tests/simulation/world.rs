@@ -7,7 +7,9 @@ use std::time::Duration;
 use tidegate::bus::{Farewell, NextOffset};
 use tidegate::clock::Clock;
 use tidegate::outbound::OutboundPlan;
+use tidegate::profile::{Profile, SectionId};
 use tidegate::store::changelog::apply_changelog;
+use tidegate::store::layout::{self, StateKey};
 use tidegate::store::memory::MemoryStore;
 use tidegate::store::{Store, StoreBatch, StoreError, StoreHead};
 use tidegate::task::Phase;
@@ -289,9 +291,12 @@ impl World {
         }
         (0..broker.partitions).all(|partition| {
             self.shared.inputs.iter().all(|input| {
-                let high = broker.high(&input.topic, partition);
-                high == 0
-                    || broker.offsets.get(&(input.topic.to_string(), partition)) == Some(&high)
+                // Nothing readable behind the committed offset; what we forward to ourselves ends in a marker.
+                let at = (input.topic.to_string(), partition);
+                let from = broker.offsets.get(&at).copied().unwrap_or_default();
+                let (_, next) = broker.read(&input.topic, partition, from);
+                let stable = broker.stable(&input.topic, partition);
+                next.is_none() && stable == broker.high(&input.topic, partition)
             })
         })
     }
@@ -357,6 +362,38 @@ impl World {
                 "ST-1: store of {partition} against its changelog"
             );
         }
+    }
+
+    /// Every profile, as the disks hold it.
+    pub(crate) fn profiles(&self) -> BTreeMap<ProfileKey, Profile> {
+        let mut profiles: BTreeMap<ProfileKey, Profile> = BTreeMap::new();
+        let broker = self.broker.lock();
+        for (name, member) in &broker.members {
+            let instance = self.instances.iter().find(|of| of.name == *name).unwrap();
+            let disk = instance.disk.0.lock().unwrap();
+            for partition in &member.holds {
+                let store = disk[partition].lock().unwrap();
+                store
+                    .scan(&mut |key, value| {
+                        let Ok(StateKey::Section {
+                            profile,
+                            section,
+                            chunk,
+                        }) = layout::decode_state_key(key)
+                        else {
+                            return;
+                        };
+                        let section = SectionId::from_byte(section).unwrap();
+                        profiles
+                            .entry(profile.clone())
+                            .or_insert_with(|| Profile::new(profile))
+                            .put_section(section, chunk, value)
+                            .unwrap();
+                    })
+                    .unwrap();
+            }
+        }
+        profiles
     }
 
     /// Everything that readers of committed records see of a topic, in order per partition, without offsets of the topic itself.

@@ -1,0 +1,248 @@
+//! Who else this profile is: the customer that it went up in, the visitors that logged in to it, the profiles that hold an address
+//! (product.md §4a).
+//!
+//! ```text
+//!  a:visitor ──alias──► c:customer ──alias (merged)──► c:other          an alias holds nothing but this section
+//!  h:address ──holders──► every profile that has it
+//! ```
+
+use minicbor::{Decode, Encode};
+
+use super::limits;
+use crate::value::{ProfileKey, Span, Timestamp};
+
+/// An anonymous alias ends when nothing was heard of it for so long; counted in days, so that a busy one is not written at each click.
+const IDLE_DAYS: i64 = 30;
+/// A customer tells a known device again after so long: the alias there lives on.
+const TOLD_AGAIN: Span = Span::from_days(1);
+const DAY: i64 = 86_400_000;
+
+/// When somebody was told to be somebody else. Later wins; of two at one instant the greater event id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct Login {
+    /// Effective time of the event that told it.
+    #[n(0)]
+    pub at: Timestamp,
+    /// Its id.
+    #[n(1)]
+    pub event_id: String,
+    /// Who reported it.
+    #[n(2)]
+    pub source: String,
+}
+
+/// Where everything of a profile went, and what arrives for it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Alias {
+    /// Profile key.
+    #[n(0)]
+    pub into: String,
+    /// Since this login.
+    #[n(1)]
+    pub login: Login,
+}
+
+/// A device that a customer logged in on.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Visitor {
+    /// Hash of its anonymous id: two devices are told apart, nothing else is asked of it.
+    #[n(0)]
+    pub id: u64,
+    /// Effective time of the event by which it was told last.
+    #[n(1)]
+    pub told: Timestamp,
+}
+
+/// What ties a profile to others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Links {
+    /// This profile has gone up in another.
+    #[n(0)]
+    pub alias: Option<Alias>,
+    /// Of a customer: devices, the one told longest ago first.
+    #[cbor(n(1), skip_if = "Vec::is_empty")]
+    pub visitors: Vec<Visitor>,
+    /// Of a visitor: hashes of the customers that logged in here.
+    #[cbor(n(2), skip_if = "Vec::is_empty")]
+    pub customers: Vec<u64>,
+    /// Of a visitor: too many customers logged in here; it keeps to itself.
+    #[cbor(n(3), default)]
+    pub shared: bool,
+    /// Keyed hashes of the addresses that this profile is listed under, in their order.
+    #[cbor(n(4), skip_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Of an address: keys of the profiles that hold it, in the order in which they told.
+    #[cbor(n(5), skip_if = "Vec::is_empty")]
+    pub holders: Vec<String>,
+}
+
+/// What a login does to a visitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Follows {
+    /// Everything that the visitor holds goes to the customer.
+    First,
+    /// The alias leads elsewhere from now on; the customer that it led to is told.
+    Instead(String),
+    /// Nothing new.
+    Same,
+    /// A later login is known: the customer of this one is told that the visitor is not theirs.
+    TooLate,
+    /// A shared device: nobody's alias (any more).
+    Shared(Option<String>),
+}
+
+fn hash(id: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(id.as_bytes())
+}
+
+impl Links {
+    /// Must the visitor be told that this customer is logged in there? Notes that it was.
+    pub(crate) fn tells(&mut self, visitor: &str, at: Timestamp) -> bool {
+        let id = hash(visitor);
+        match self.visitors.iter().position(|known| known.id == id) {
+            Some(index) => match self.visitors.get_mut(index) {
+                Some(known) if at >= known.told.plus(TOLD_AGAIN) => known.told = at,
+                Some(_) | None => return false,
+            },
+            None => {
+                if self.visitors.len() >= limits::VISITORS {
+                    let oldest = self.visitors.iter().enumerate();
+                    let oldest = oldest.min_by_key(|(index, known)| (known.told, *index));
+                    if let Some(index) = oldest.map(|(index, _)| index) {
+                        self.visitors.remove(index);
+                    }
+                }
+                self.visitors.push(Visitor { id, told: at });
+            }
+        }
+        true
+    }
+
+    /// Would [`Self::tells`] say yes? Asked first, because asking to change writes the section.
+    pub(crate) fn would_tell(&self, visitor: &str, at: Timestamp) -> bool {
+        let id = hash(visitor);
+        let known = self.visitors.iter().find(|known| known.id == id);
+        known.is_none_or(|known| at >= known.told.plus(TOLD_AGAIN))
+    }
+
+    /// A customer logged in here.
+    pub(crate) fn follow(&mut self, customer: &ProfileKey, login: &Login) -> Follows {
+        let customer_hash = hash(customer.as_str());
+        if !self.customers.contains(&customer_hash) {
+            if self.customers.len() >= limits::LOGINS {
+                self.shared = true;
+            } else {
+                self.customers.push(customer_hash);
+            }
+        }
+        if self.shared {
+            return Follows::Shared(self.alias.take().map(|alias| alias.into));
+        }
+        let alias = Alias {
+            into: customer.as_str().to_owned(),
+            login: login.clone(),
+        };
+        match &mut self.alias {
+            None => {
+                self.alias = Some(alias);
+                Follows::First
+            }
+            Some(known) if known.into == alias.into => {
+                if known.login < alias.login {
+                    *known = alias;
+                }
+                Follows::Same
+            }
+            Some(known) if known.login > alias.login => Follows::TooLate,
+            Some(known) => Follows::Instead(std::mem::replace(known, alias).into),
+        }
+    }
+
+    /// Is this device known here?
+    pub(crate) fn knows(&self, visitor: &str) -> bool {
+        let id = hash(visitor);
+        self.visitors.iter().any(|known| known.id == id)
+    }
+
+    /// Forgets a device.
+    pub(crate) fn forget(&mut self, visitor: &str) {
+        let id = hash(visitor);
+        self.visitors.retain(|known| known.id != id);
+    }
+
+    /// Lists a profile under this address, or takes it off; beyond the limit who told first goes.
+    pub(crate) fn list(&mut self, profile: &str, holds: bool) {
+        self.holders.retain(|known| known != profile);
+        if holds {
+            if self.holders.len() >= limits::HOLDERS {
+                self.holders.remove(0);
+            }
+            self.holders.push(profile.to_owned());
+        }
+    }
+
+    /// Takes over what another profile was tied to; its alias is its own.
+    pub(super) fn join(&mut self, other: Self) {
+        for theirs in other.visitors {
+            match self.visitors.iter_mut().find(|own| own.id == theirs.id) {
+                Some(own) => own.told = own.told.max(theirs.told),
+                None => self.visitors.push(theirs),
+            }
+        }
+        self.visitors.sort_by_key(|known| known.told);
+        let extra = self.visitors.len().saturating_sub(limits::VISITORS);
+        self.visitors.drain(..extra);
+    }
+}
+
+/// When an anonymous alias ends that was last heard of at `at`.
+pub(crate) fn alias_ends(at: Timestamp) -> Timestamp {
+    Timestamp::from_millis((at.millis().div_euclid(DAY) + IDLE_DAYS + 1) * DAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(at: i64) -> Login {
+        Login {
+            at: Timestamp::from_millis(at),
+            event_id: "e".to_owned(),
+            source: "web".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_device_follows_the_last_login_and_after_three_customers_nobody() {
+        let customer = |n: u32| ProfileKey::customer(&n.to_string());
+        let mut links = Links::default();
+        assert_eq!(links.follow(&customer(1), &login(10)), Follows::First);
+        assert_eq!(links.follow(&customer(1), &login(20)), Follows::Same);
+        assert_eq!(links.follow(&customer(2), &login(15)), Follows::TooLate);
+        let instead = links.follow(&customer(2), &login(30));
+        assert_eq!(instead, Follows::Instead("c:1".to_owned()));
+        let instead = links.follow(&customer(3), &login(40));
+        assert_eq!(instead, Follows::Instead("c:2".to_owned()));
+        let shared = links.follow(&customer(4), &login(50));
+        assert_eq!(shared, Follows::Shared(Some("c:3".to_owned())));
+        let still = links.follow(&customer(1), &login(60));
+        assert_eq!(still, Follows::Shared(None));
+    }
+
+    #[test]
+    fn a_known_device_is_told_once_a_day_and_the_one_told_longest_ago_makes_room() {
+        let mut links = Links::default();
+        let at = |hours: i64| Timestamp::from_millis(hours * 3_600_000);
+        assert!(links.tells("v", at(0)) && !links.tells("v", at(23)));
+        assert!(links.would_tell("v", at(24)) && links.tells("v", at(24)));
+        for n in 0..limits::VISITORS {
+            assert!(links.tells(&format!("v{n}"), at(30)));
+        }
+        assert_eq!(links.visitors.len(), limits::VISITORS);
+        assert!(links.would_tell("v", at(31)), "it was forgotten");
+    }
+}
