@@ -189,7 +189,9 @@ fn dump_profiles(config: &Config, output: Output<'_>) -> Result<(), Stop> {
         let store = opener.open(partition, None)?;
         let mut keys = BTreeSet::new();
         store.scan(&mut |key, _| {
-            if let Ok(StateKey::Section { profile, .. }) = layout::decode_state_key(key) {
+            if let Ok(StateKey::Section { profile, .. }) = layout::decode_state_key(key)
+                && !profile.is_address()
+            {
                 keys.insert(profile);
             }
         })?;

@@ -22,7 +22,7 @@ use crate::value::{ProfileKey, Timestamp};
 
 /// First byte of a record.
 const VERSION: u8 = 1;
-/// An event grows a little when it is written in our own shape; what was small enough to be read must be so again.
+/// An event may grow when it is written in our own shape; what was small enough to be read must be so again. The task bounds it.
 const LARGEST: usize = 2;
 
 /// An alias that a record was passed on by.

@@ -79,11 +79,12 @@ impl Profile {
             .person
             .bucket
             .is_some_and(|theirs| is_held_back(theirs) != is_held_back(bucket));
-        // A visitor to whom nothing was said, or would have been, was in neither arm yet.
-        let was_exposed = other
-            .contacts
-            .iter()
-            .any(|contact| contact.class == Class::Marketing);
+        // A visitor to whom nothing was said, or would have been, was in neither arm yet; a customer's contacts of long ago are forgotten.
+        let was_exposed = other.key.customer_id().is_some()
+            || other
+                .contacts
+                .iter()
+                .any(|contact| contact.class == Class::Marketing);
         self.person.bucket = Some(bucket);
         self.person.contaminated |= arms_differ && was_exposed;
         self.person.join(take(&mut other.person));

@@ -11,15 +11,17 @@ use crate::bus::{InputId, Record};
 use crate::decision::Verdict;
 use crate::engine::forward::{Forward, Matter};
 use crate::engine::{self, Input, Ledger, Plan, StepCounts};
-use crate::event::avro::Schemas;
-use crate::event::mapping::{Beside, Encoding, Left, Read, Reading};
-use crate::event::{
-    DecodeContext, DecodeError, DecodeRules, Event, EventType, Origin, Refusal, check_key, json,
-};
-use crate::partitioner::partition;
+use crate::event::mapping::{Left, Read};
+use crate::event::{DecodeError, DecodeRules, Event, EventType, Origin, Refusal};
 use crate::store::staging::{CacheLimits, Lookups, Rendered, Staging};
 use crate::store::{Change, Store, StoreError, layout};
 use crate::value::{ProfileKey, Span, Timestamp};
+
+mod read;
+
+pub use read::{Format, InputSpec, decode};
+
+use read::decode_forward;
 
 /// A record with this header (its value is not read) only moves the records' clock: `feed --until`.
 pub const MARK_HEADER: &str = "tidegate-mark";
@@ -27,30 +29,14 @@ pub const MARK_HEADER: &str = "tidegate-mark";
 /// `<app>-events`: holds forwarded records only.
 pub const ANCHOR: InputId = InputId(0);
 
+/// Bytes of an event that is forwarded, at most: it is written in our own shape, which may be longer than the record that it came in, and
+/// `<app>-events` takes records of 2 MiB. The rest is for the aliases that pass it on.
+const LARGEST_FORWARD: usize = 1_900_000;
+/// An event grows less than that much when it is written in our own shape; one that came in a smaller record needs no look.
+const SURE_TO_FIT: usize = LARGEST_FORWARD / 32;
+
 /// Timers of one profile that may fire at one reading of the clock: a chain of steps that never waits is a broken flow (TM-3).
 const MAX_FIRINGS_AT_ONCE: u32 = 1_000;
-
-/// How the values of an input are encoded.
-#[derive(Clone, Debug)]
-pub enum Format {
-    /// One JSON object.
-    Json,
-    /// Avro single-object encoding, with the schemas that writers may use.
-    AvroSingleObject(Arc<Schemas>),
-}
-
-/// One input of the application.
-#[derive(Clone, Debug)]
-pub struct InputSpec {
-    /// Topic name.
-    pub topic: Arc<str>,
-    /// How values are encoded.
-    pub format: Format,
-    /// Which records are taken and what they become; `None`: all of them, in our own shape.
-    pub reading: Option<Arc<Reading>>,
-    /// Backfill: folds and suppresses, starts no flow.
-    pub history: bool,
-}
 
 /// Whose time a task runs on (engine.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,12 +192,13 @@ impl Fold {
         self.versions.reloaded();
     }
 
-    /// Whether anything was ever committed here: the first commit of a task writes its clock down.
+    /// Whether anything was ever committed here: the first commit of a task writes down which inputs it read, and its clock when that
+    /// has begun.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn has_state(&self) -> Result<bool, StoreError> {
-        Ok(self.store.get(&layout::clock_key())?.is_some())
+        Ok(!self.known_inputs.is_empty() || self.store.get(&layout::clock_key())?.is_some())
     }
 
     fn read_ledger(&mut self) -> Result<(), StoreError> {
@@ -309,10 +296,32 @@ impl Fold {
             };
         }
         match decode(input, &record, &shared) {
-            Ok(Read::Event(event)) => self.event(&event, &origin, input.history),
+            Ok(Read::Event(event)) => {
+                let waiting = self.forwards.len();
+                let folded = self.event(&event, &origin, input.history)?;
+                let length = record.value.as_ref().map_or(0, Vec::len);
+                if length > SURE_TO_FIT && self.is_too_large_to_forward(waiting) {
+                    // Whose it is did not take it in: it only passed it on.
+                    self.forwards.truncate(waiting);
+                    let error = DecodeError::new(Refusal::Oversize);
+                    return Ok(self.put_aside(record, origin, error));
+                }
+                Ok(folded)
+            }
             Ok(Read::Left(left)) => Ok(Folded::Left(left)),
             Err(error) => Ok(self.put_aside(record, origin, error)),
         }
+    }
+
+    /// Is one of what is forwarded from this place on an event that `<app>-events` would not take?
+    fn is_too_large_to_forward(&self, from: usize) -> bool {
+        let currencies = &self.shared.decode.currencies;
+        let is_event = |forward: &Forward| matches!(forward.matter, Matter::Event { .. });
+        self.forwards
+            .iter()
+            .skip(from)
+            .filter(|(_, forward)| is_event(forward))
+            .any(|(_, forward)| forward.encode(currencies).len() > LARGEST_FORWARD)
     }
 
     fn put_aside(&mut self, record: Record, origin: Origin, error: DecodeError) -> Folded {
@@ -584,51 +593,4 @@ fn folded(event: &Event, counts: StepCounts) -> Folded {
             unconverted: event.unconverted,
         }
     }
-}
-
-fn decode_forward(record: &Record, shared: &FoldPlan) -> Result<Forward, DecodeError> {
-    let value = record.value.as_deref();
-    let value = value.ok_or_else(|| DecodeError::new(Refusal::NoValue))?;
-    let forward = Forward::decode(value, &shared.decode)?;
-    // Somebody else's producer, or a topic that was given more partitions: here it would make a second profile of the same person.
-    let own = partition(forward.to.id().as_bytes(), shared.partitions);
-    if own != record.partition {
-        return Err(DecodeError::new(Refusal::WrongPartition));
-    }
-    Ok(forward)
-}
-
-/// Bytes to an event that stands where its profile is.
-///
-/// # Errors
-/// Why the record is a dead letter.
-pub fn decode(input: &InputSpec, record: &Record, shared: &FoldPlan) -> Result<Read, DecodeError> {
-    let value = record
-        .value
-        .as_deref()
-        .ok_or_else(|| DecodeError::new(Refusal::NoValue))?;
-    let context = DecodeContext {
-        rules: &shared.decode,
-        record_timestamp: Some(record.timestamp),
-    };
-    let encoding = match &input.format {
-        Format::Json => Encoding::Json,
-        Format::AvroSingleObject(schemas) => Encoding::Avro(schemas),
-    };
-    let read = match (&input.reading, encoding) {
-        (Some(reading), encoding) => {
-            let beside = Beside {
-                key: record.key.as_deref(),
-                headers: &record.headers,
-            };
-            reading.read(value, encoding, beside, &context)?
-        }
-        (None, Encoding::Json) => Read::Event(json::decode(value, &context)?),
-        (None, Encoding::Avro(schemas)) => Read::Event(schemas.decode(value, &context)?),
-    };
-    if let Read::Event(event) = &read {
-        let place = (record.partition, shared.partitions);
-        check_key(event, record.key.as_deref(), place)?;
-    }
-    Ok(read)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Worker;
 use crate::bus::InputId;
 use crate::task::fold::Decided;
+use crate::task::merge::Merge;
 use crate::task::{Phase, Task};
 use crate::telemetry::{Tally, TaskReport, TaskState};
 
@@ -18,6 +19,7 @@ impl Worker {
             return;
         }
         self.reported_at = now;
+        self.move_over_markers();
         let mut lags: Vec<(i32, InputId, u64)> = Vec::new();
         self.bus.progress(&mut |progress| {
             let lag = u64::try_from(progress.end.get() - progress.delivered.get()).unwrap_or(0);
@@ -47,6 +49,27 @@ impl Worker {
                 state_bytes: task.fold.store().bytes(),
             });
         }
+    }
+}
+
+impl Worker {
+    /// Takes in that nothing but markers and aborted records lies behind what was processed: the next commit says so, and nobody sees a
+    /// lag that never ends. Once a second, because it costs a commit.
+    fn move_over_markers(&mut self) {
+        let tasks = &mut self.tasks;
+        self.bus.progress(&mut |progress| {
+            let Some(task) = tasks.get_mut(&progress.partition) else {
+                return;
+            };
+            let merged = |merge: &Merge| merge.waiting(progress.input) == 0;
+            let position = task.positions.get(usize::from(progress.input.0));
+            if task.phase == Phase::Running
+                && task.merge.as_ref().is_none_or(merged)
+                && position.is_some_and(|at| at.is_some_and(|at| at < progress.delivered))
+            {
+                task.processed(progress.input, progress.delivered);
+            }
+        });
     }
 }
 

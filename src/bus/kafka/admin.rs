@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Bytes of the largest record that we write, with Kafka's own around it: its default limit.
 const LARGEST: &str = "1048588";
+/// Bytes of the largest record that is forwarded: an event of another shape may grow when it is written in ours.
+const LARGEST_FORWARD: &str = "2097152";
 
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,7 @@ pub fn internal_topics(app: &str, partitions: i32) -> Vec<TopicSpec> {
                 ("cleanup.policy", "delete"),
                 ("retention.ms", "-1"),
                 ("retention.bytes", "-1"),
+                ("max.message.bytes", LARGEST_FORWARD),
             ],
         ),
         // Tombstones stay for a week: a store that was away for less than half of that can catch up without reviving the erased.

@@ -119,7 +119,12 @@ impl Settings {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("partitioner", "murmur2_random");
-        for (name, value) in [("linger.ms", "1"), ("compression.type", "lz4")] {
+        for (name, value) in [
+            ("linger.ms", "1"),
+            ("compression.type", "lz4"),
+            // As `<app>-events` takes it.
+            ("message.max.bytes", "2097152"),
+        ] {
             if !self.properties.contains_key(name) {
                 config.set(name, value);
             }

@@ -20,7 +20,7 @@ ZONES = ("Europe/Berlin", "Europe/Madrid", "Europe/London", "America/New_York", 
 CATEGORIES = ("shoes/sneakers", "shoes/boots", "coffee/beans", "coffee/capsules", "toys/wood", "garden/tools", "pets/food", "beauty/skin")
 STREAM_OF = {
     "identified": "customers", "consent_changed": "customers", "signed_up": "customers",
-    "product_viewed": "clickstream", "product_added": "clickstream", "product_removed": "clickstream", "cart_viewed": "clickstream",
+    "merged": "customers", "product_viewed": "clickstream", "product_added": "clickstream", "product_removed": "clickstream", "cart_viewed": "clickstream",
     "page_viewed": "clickstream", "products_searched": "clickstream", "checkout_started": "clickstream", "cart_updated": "clickstream",
     "order_completed": "purchases", "order_cancelled": "purchases", "order_refunded": "purchases", "order_shipped": "purchases",
     "order_delivered": "purchases",

@@ -39,7 +39,7 @@ class Scenario:
     # Long after the last event: every timer that is going to fire has fired.
     UNTIL = "2026-06-01T00:00:00Z"
 
-    def __init__(self, broker, directory, events, partitions=4, **settings):
+    def __init__(self, broker, directory, events, partitions=4, feed=True, **settings):
         self.broker, self.events, self.partitions = broker, events, partitions
         name = f"t{next(_numbers)}-{random.SystemRandom().randrange(1 << 32):08x}"
         self.name = name
@@ -47,7 +47,8 @@ class Scenario:
         self.app = apps.Application(broker, Path(directory) / name, name, shop.settings(clock="records", partitions=partitions, **settings))
         topics.create(broker.address, self.topics.values(), partitions)
         apps.command("topics", "apply", "--config", self.app.config())
-        apps.command("feed", "--config", self.app.config(), "--events", events, "--until", self.UNTIL)
+        if feed:
+            apps.command("feed", "--config", self.app.config(), "--events", events, "--until", self.UNTIL)
         self.inputs = [*self.topics.values(), f"{name}-events"]
         self.channels = shop.channel_topics(name)
         self.log = f"{name}-decisions"

@@ -1,0 +1,81 @@
+//! What the records of an input are: bytes in, an event of this task's profiles out, or what another profile told.
+
+use std::sync::Arc;
+
+use super::FoldPlan;
+use crate::bus::Record;
+use crate::engine::forward::Forward;
+use crate::event::avro::Schemas;
+use crate::event::mapping::{Beside, Encoding, Read, Reading};
+use crate::event::{DecodeContext, DecodeError, Refusal, check_key, json};
+use crate::partitioner::partition;
+
+/// How the values of an input are encoded.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// Avro single-object encoding, with the schemas that writers may use.
+    AvroSingleObject(Arc<Schemas>),
+}
+
+/// One input of the application.
+#[derive(Clone, Debug)]
+pub struct InputSpec {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// How values are encoded.
+    pub format: Format,
+    /// Which records are taken and what they become; `None`: all of them, in our own shape.
+    pub reading: Option<Arc<Reading>>,
+    /// Backfill: folds and suppresses, starts no flow.
+    pub history: bool,
+}
+
+/// What another profile told one of this task's.
+pub(super) fn decode_forward(record: &Record, shared: &FoldPlan) -> Result<Forward, DecodeError> {
+    let value = record.value.as_deref();
+    let value = value.ok_or_else(|| DecodeError::new(Refusal::NoValue))?;
+    let forward = Forward::decode(value, &shared.decode)?;
+    // Somebody else's producer, or a topic that was given more partitions: here it would make a second profile of the same person.
+    let own = partition(forward.to.id().as_bytes(), shared.partitions);
+    if own != record.partition {
+        return Err(DecodeError::new(Refusal::WrongPartition));
+    }
+    Ok(forward)
+}
+
+/// Bytes to an event that stands where its profile is.
+///
+/// # Errors
+/// Why the record is a dead letter.
+pub fn decode(input: &InputSpec, record: &Record, shared: &FoldPlan) -> Result<Read, DecodeError> {
+    let value = record
+        .value
+        .as_deref()
+        .ok_or_else(|| DecodeError::new(Refusal::NoValue))?;
+    let context = DecodeContext {
+        rules: &shared.decode,
+        record_timestamp: Some(record.timestamp),
+    };
+    let encoding = match &input.format {
+        Format::Json => Encoding::Json,
+        Format::AvroSingleObject(schemas) => Encoding::Avro(schemas),
+    };
+    let read = match (&input.reading, encoding) {
+        (Some(reading), encoding) => {
+            let beside = Beside {
+                key: record.key.as_deref(),
+                headers: &record.headers,
+            };
+            reading.read(value, encoding, beside, &context)?
+        }
+        (None, Encoding::Json) => Read::Event(json::decode(value, &context)?),
+        (None, Encoding::Avro(schemas)) => Read::Event(schemas.decode(value, &context)?),
+    };
+    if let Read::Event(event) = &read {
+        let place = (record.partition, shared.partitions);
+        check_key(event, record.key.as_deref(), place)?;
+    }
+    Ok(read)
+}
