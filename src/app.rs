@@ -10,6 +10,8 @@ pub mod load;
 mod memory;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 pub mod reload;
+#[cfg(all(feature = "kafka", feature = "rocks"))]
+pub mod reset;
 #[cfg(feature = "kafka")]
 pub mod rights;
 #[cfg(all(feature = "kafka", feature = "rocks"))]

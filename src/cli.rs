@@ -26,6 +26,8 @@ mod map;
 mod paint;
 mod progress;
 mod replay;
+#[cfg(all(feature = "kafka", feature = "rocks"))]
+mod reset;
 mod schema;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 mod state;
@@ -89,6 +91,9 @@ enum Command {
     #[cfg(all(feature = "kafka", feature = "rocks"))]
     #[command(subcommand)]
     State(state::StateCommand),
+    /// Begin anew, as if the application had never run: shows what would go; refuses while it runs
+    #[cfg(all(feature = "kafka", feature = "rocks"))]
+    Reset(reset::Reset),
     /// Print the JSON Schema of flow files or of the configuration, for editors
     Schema {
         /// Of what
@@ -199,6 +204,8 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         Command::Topics(topics) => topics.run(environment, output),
         #[cfg(all(feature = "kafka", feature = "rocks"))]
         Command::State(state) => state.run(environment, output),
+        #[cfg(all(feature = "kafka", feature = "rocks"))]
+        Command::Reset(reset) => reset.run(environment, output),
         Command::Schema { of } => schema::print(of, output),
         Command::Config(ConfigCommand::Print(settings)) => {
             let config = settings.load(environment)?;

@@ -33,10 +33,10 @@ pub use reading::{FilterSetting, MappingSetting, Written};
 pub use resolve::internal_topic;
 pub use sections::{
     Amount, App, BreakerSection, BudgetSection, CapSetting, Channel, ChurnSection, Clock, Commit,
-    Config, ConsumptionSection, Counted, Day, DeadLetters, DietSection, Exposed, Format, Http,
-    Identity, Input, IntentSection, Kafka, Kept, Keying, Log, LogFormat, Mode, NegativeSection,
-    NormsSection, Paths, PeakSection, PolicySection, RecentBuyerSection, ReturnedSection,
-    RfmSection, Shop, State, Topics, TraitsSection, VipSection,
+    Config, ConsumptionSection, Counted, CustomersSection, Day, DeadLetters, DietSection, Exposed,
+    Format, Http, Identity, Input, IntentSection, Kafka, Kept, Keying, Log, LogFormat, Mode,
+    NegativeSection, NormsSection, Paths, PeakSection, PolicySection, RecentBuyerSection,
+    ReturnedSection, RfmSection, Shop, State, Topics, TraitsSection, VipSection,
 };
 pub use values::{Per, Percent, Properties, QuietTime, Rate, Secret, stream_name};
 

@@ -119,6 +119,7 @@ impl Feed<'_> {
                         source,
                     })?;
             self.producer.send(Feeding {
+                line: usize::try_from(number).ok(),
                 topic,
                 partition: placed.partition,
                 key: placed.key.as_deref(),
@@ -186,6 +187,7 @@ impl Feed<'_> {
         for topic in self.topics.iter().skip(1) {
             for partition in 0..self.partitions {
                 self.producer.send(Feeding {
+                    line: None,
                     topic,
                     partition,
                     key: None,

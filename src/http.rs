@@ -1,6 +1,6 @@
-//! HTTP for operators: `/metrics`, `/livez`, `/readyz`, `/status`, on a thread of its own, on loopback unless told otherwise.
+//! HTTP: `/metrics`, `/livez`, `/readyz`, `/status`, and, where switched on, `/v1/customers/{id}`; on a thread of its own, on loopback unless told otherwise.
 //!
-//! It only reads [`Telemetry`]; nothing here can hold a worker up. Bounded: so many connections, each for so long.
+//! It only reads [`Telemetry`] and asks workers between two passes; nothing here can hold a worker up. Bounded: so many connections, each for so long.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,8 +20,10 @@ use crate::telemetry::Telemetry;
 use crate::value::{Span, Timestamp};
 
 mod connections;
+mod customers;
 
 use connections::Connections;
+pub use customers::{Customers, Elsewhere};
 
 /// Connections at one time; one more waits.
 const CONNECTIONS: usize = 32;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub stuck_after: Span,
     /// The wall clock.
     pub now: Now,
+    /// Answers for single customers; `None`: nobody is told anything.
+    pub customers: Option<Customers>,
 }
 
 /// Why the server could not start.
@@ -71,6 +75,7 @@ struct Shared {
     telemetry: Arc<Telemetry>,
     stuck_after: Span,
     now: Now,
+    customers: Option<Customers>,
 }
 
 impl Server {
@@ -83,6 +88,7 @@ impl Server {
             listen: address,
             stuck_after,
             now,
+            customers,
         } = settings;
         let refused = |source| HttpError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(refused)?;
@@ -97,6 +103,7 @@ impl Server {
             telemetry,
             stuck_after,
             now,
+            customers,
         }));
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new()
@@ -165,6 +172,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/status", get(status))
+        .route("/v1/customers/{id}", get(customers::customer))
         .with_state(shared)
 }
 
@@ -240,6 +248,7 @@ mod tests {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             stuck_after: Span::from_secs(10),
             now: Arc::new(move || Timestamp::from_millis(millis)),
+            customers: None,
         };
         Server::start(settings, Arc::clone(telemetry)).unwrap()
     }

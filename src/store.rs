@@ -10,6 +10,7 @@
 //! The stored changelog position may change in two ways only: [`Store::write`] after a commit, and the same call during restore.
 
 use crate::bus::{NextOffset, Position};
+use crate::profile::{Profile, SectionId};
 use crate::value::{ProfileKey, Timestamp};
 
 pub mod changelog;
@@ -87,6 +88,31 @@ pub enum StoreError {
         /// Both sides, with numbers.
         what: String,
     },
+}
+
+/// One profile as it was last committed; `None` when nothing is stored of it.
+///
+/// # Errors
+/// When the disk fails, or what is stored cannot be decoded.
+pub fn stored_profile(
+    store: &dyn Store,
+    task: i32,
+    key: &ProfileKey,
+) -> Result<Option<Profile>, StoreError> {
+    let mut profile = Profile::new(key.clone());
+    let (mut sections, mut unreadable) = (0, None);
+    store.sections(key, &mut |section, chunk, value| {
+        sections += 1;
+        if let Some(section) = SectionId::from_byte(section)
+            && let Err(error) = profile.put_section(section, chunk, value)
+        {
+            unreadable = Some(error.to_string());
+        }
+    })?;
+    match unreadable {
+        Some(what) => Err(StoreError::Corrupt { task, what }),
+        None => Ok((sections > 0).then_some(profile)),
+    }
 }
 
 /// The state of one task.

@@ -80,6 +80,12 @@ impl Telemetry {
         WorkerTelemetry::new(Arc::clone(self), cell, inputs)
     }
 
+    /// Which worker of this process owns a partition.
+    #[must_use]
+    pub fn owner(&self, partition: i32) -> Option<u16> {
+        lock(&self.owners).get(&partition).copied()
+    }
+
     /// Changed flows and policy are good: workers may take them.
     pub fn reload_checked(&self) {
         self.reload_failed(0.0);

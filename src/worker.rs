@@ -25,10 +25,13 @@ use crate::telemetry::{Committed, Outcome, Remade, Tally, WorkerTelemetry};
 use crate::value::Span;
 
 mod assignment;
+mod lookup;
 mod recovery;
 mod reload;
 mod report;
 mod timeline;
+
+pub use lookup::{Found, Lookup};
 
 /// Opens and removes the stores of tasks: RocksDB directories, or memory in the simulation.
 pub trait Stores: Send {

@@ -184,7 +184,7 @@ impl Bench {
                 &self.options.directory.join("expected.jsonl"),
             )?
         } else {
-            gate::Ids::new()
+            gate::Expected::default()
         };
         for round in 1..=self.options.runs {
             say(&format!("round {round} of {}", self.options.runs));
@@ -313,7 +313,7 @@ impl Bench {
         })
     }
 
-    fn drain(&self, round: usize, expected: &gate::Ids, report: &mut Report) -> Result<()> {
+    fn drain(&self, round: usize, expected: &gate::Expected, report: &mut Report) -> Result<()> {
         let bootstrap = &self.options.bootstrap;
         let app = self.app(&format!("drain-{round}"))?;
         let known = self.learn(&app)?;

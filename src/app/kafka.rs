@@ -19,6 +19,7 @@ pub fn settings(config: &Config, worker: u16) -> Result<Settings, Stop> {
     let app = &config.app;
     let mut settings = Settings::new(&config.kafka.bootstrap, &app.id, &app.instance, worker);
     settings.inputs = plan::input_topics(config);
+    settings.address = config.http.customers_address();
     for (name, value) in &config.kafka.properties.0 {
         let value = value.reveal().map_err(|error| {
             Stop::new(

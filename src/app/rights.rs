@@ -2,6 +2,7 @@
 
 use super::kafka;
 use crate::bus::kafka::probe::{Operation, Resource, Right};
+use crate::bus::kafka::settings::transactional_ids;
 use crate::config::{Config, internal_topic};
 
 /// Every right, one operation each, by resource. What one implies (Read and Write imply Describe) is not listed.
@@ -40,7 +41,7 @@ pub fn rights(config: &Config) -> Vec<Right> {
         operation: Operation::Read,
     });
     rights.push(Right {
-        resource: Resource::TransactionalIds(format!("{app}-")),
+        resource: Resource::TransactionalIds(transactional_ids(app)),
         operation: Operation::Write,
     });
     rights

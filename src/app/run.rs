@@ -11,15 +11,17 @@
 //! group for good, so that others take over at once (scale-in). A second signal, or a close that outlasts `app.stop_within`, ends
 //! the process where it stands; what was not committed is read again.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::exit::{Exit, Stop};
 use super::reload::{self, Current, Source};
@@ -40,7 +42,7 @@ use crate::task::PoisonLimit;
 use crate::task::fold::FoldPlan;
 use crate::telemetry::{Telemetry, logs};
 use crate::value::Span;
-use crate::worker::{Stores, Worker, WorkerSettings};
+use crate::worker::{Lookup, Stores, Worker, WorkerSettings};
 use crate::{bus, http};
 
 /// A poll loop that has not turned for that long is stuck. Longer than any bounded call of the bus.
@@ -71,10 +73,13 @@ pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
         .map_err(|error| Stop::of(Exit::Config, &error))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let wall = Arc::clone(&clock);
+    let workers = worker_count(config);
+    let (asked, mut lookups): (Vec<_>, VecDeque<_>) = (0..workers).map(|_| channel()).unzip();
     let server = http::Settings {
         listen: config.http.listen,
         stuck_after: STUCK_AFTER,
         now: Arc::new(move || wall.wall()),
+        customers: customers(config, asked)?,
     };
     let server = http::Server::start(server, Arc::clone(&telemetry))
         .map_err(|error| Stop::of(Exit::Io, &error))?;
@@ -93,12 +98,14 @@ pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
         delete_retention,
     )?;
     let again = reload::watch(source, config, &parts.current, &telemetry)?;
-    let workers = worker_count(config);
-    let (ended, watch) = mpsc::unbounded_channel();
+    let (ended, watch) = unbounded_channel();
     let command = Arc::new(AtomicU8::new(GO));
     let mut threads = Vec::new();
     for number in 0..workers {
-        threads.push(parts.start(config, number, &command, ended.clone())?);
+        let Some(lookups) = lookups.pop_front() else {
+            break;
+        };
+        threads.push(parts.start(config, number, lookups, &command, ended.clone())?);
     }
     drop(ended);
     // When a worker hangs, joining it would hang too: the process ends as it stands.
@@ -114,11 +121,46 @@ pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
     outcome
 }
 
-/// One per core, at most one per partition.
+/// What `/v1/customers` takes, if it is switched on.
+fn customers(
+    config: &Config,
+    workers: Vec<Sender<Lookup>>,
+) -> Result<Option<http::Customers>, Stop> {
+    let (Some(section), Some(address)) = (&config.http.customers, config.http.customers_address())
+    else {
+        return Ok(None);
+    };
+    let token = section.token.reveal().map_err(|error| {
+        let text = format!("http.customers.token: cannot read its file: {error}");
+        Stop::new(Exit::Config, text)
+    })?;
+    let settings = kafka::settings(config, 0)?;
+    let elsewhere: http::Elsewhere = Arc::new(move |partition| {
+        bus::kafka::owner::address_of(&settings, partition)
+            .inspect_err(|error| tracing::warn!(%error, "a customer was asked for"))
+            .ok()
+            .flatten()
+    });
+    Ok(Some(http::Customers::new(
+        &token,
+        config.topics.partitions,
+        workers,
+        elsewhere,
+        address,
+    )))
+}
+
+/// One per two cores, at most one per partition: what a worker folds costs about as much again in its clients' own threads, and each
+/// worker commits for itself, so more of them mean more transactions for the same events.
 fn worker_count(config: &Config) -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let partitions = usize::try_from(config.topics.partitions).unwrap_or(1);
-    let wanted = config.app.workers.unwrap_or(cores).min(partitions).max(1);
+    let wanted = config
+        .app
+        .workers
+        .unwrap_or(cores.div_ceil(2))
+        .min(partitions)
+        .max(1);
     u16::try_from(wanted).unwrap_or(u16::MAX)
 }
 
@@ -191,8 +233,9 @@ impl Parts {
         &self,
         config: &Config,
         number: u16,
+        lookups: Receiver<Lookup>,
         command: &Arc<AtomicU8>,
-        ended: mpsc::UnboundedSender<()>,
+        ended: UnboundedSender<()>,
     ) -> Result<JoinHandle<Result<(), Stop>>, Stop> {
         let settings = kafka::settings(config, number)?;
         let telemetry = self.telemetry.worker(number, &self.stores.inputs);
@@ -226,6 +269,7 @@ impl Parts {
                 if let Some(set) = current.newer_than(&mut number_of_set) {
                     worker.reload(set);
                 }
+                lookups.try_iter().for_each(|asked| worker.look_up(asked));
                 worker.pass()?;
             }
         };
@@ -237,7 +281,7 @@ impl Parts {
 }
 
 /// Tells the main thread that a worker has ended.
-struct Ended(mpsc::UnboundedSender<()>);
+struct Ended(UnboundedSender<()>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -250,9 +294,9 @@ impl Drop for Ended {
 /// Waits for a signal or the end of a worker (SIGHUP only asks for changed flows and policy `again`), tells the workers to stop, and waits for their end.
 fn wait(
     command: &AtomicU8,
-    mut ended: mpsc::UnboundedReceiver<()>,
+    mut ended: UnboundedReceiver<()>,
     within: Span,
-    again: &std::sync::mpsc::Sender<()>,
+    again: &Sender<()>,
 ) -> Result<(), Stop> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

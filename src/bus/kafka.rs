@@ -33,6 +33,7 @@ mod ends;
 mod failure;
 pub mod feed;
 pub mod mock;
+pub mod owner;
 pub mod plain;
 pub mod probe;
 mod producer;
@@ -343,7 +344,7 @@ impl Bus for KafkaBus {
             "EO-4: a transaction without offsets is not fenced; a zombie would commit"
         );
         let mut list = TopicPartitionList::new();
-        let worker = self.settings.client_id();
+        let metadata = self.settings.offset_metadata();
         for position in positions {
             assert!(
                 self.member.holds(position.input, position.partition),
@@ -357,7 +358,7 @@ impl Bus for KafkaBus {
                 .map_err(|error| {
                     failure::failure(Call::Assign, format!("offset in {topic}"), &error)
                 })?;
-            element.set_metadata(&worker);
+            element.set_metadata(&metadata);
         }
         if is_planted("bug.offsets_outside") {
             return self.member.commit_outside(&list);

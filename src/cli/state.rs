@@ -14,11 +14,10 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::partitioner;
 use crate::plan;
-use crate::profile::{Profile, SectionId};
 use crate::store::changelog;
 use crate::store::layout::{self, StateKey, StoreIdentity};
 use crate::store::rocks::{RocksShared, RocksStore};
-use crate::store::{Store as _, StoreError};
+use crate::store::{Store as _, StoreError, stored_profile};
 use crate::value::ProfileKey;
 
 /// Memory for looking: small, because it only looks.
@@ -155,7 +154,7 @@ fn print_profile(config: &Config, key: ProfileKey, output: Output<'_>) -> Result
         return Err(Stop::new(Exit::Failure, text));
     }
     let store = Opener::new(config)?.open(partition, None)?;
-    let Some(profile) = profile(&store, key)? else {
+    let Some(profile) = stored_profile(&store, partition, &key)? else {
         return Err(Stop::new(
             Exit::Failure,
             "nothing is known of this customer",
@@ -163,24 +162,6 @@ fn print_profile(config: &Config, key: ProfileKey, output: Output<'_>) -> Result
     };
     writeln!(output, "{:#}", profile.view())?;
     Ok(())
-}
-
-/// One profile of a store; `None` when nothing is stored of it.
-fn profile(store: &RocksStore, key: ProfileKey) -> Result<Option<Profile>, Stop> {
-    let mut profile = Profile::new(key.clone());
-    let (mut sections, mut unreadable) = (0, None);
-    store.sections(&key, &mut |section, chunk, value| {
-        sections += 1;
-        if let Some(section) = SectionId::from_byte(section)
-            && let Err(error) = profile.put_section(section, chunk, value)
-        {
-            unreadable = Some(error);
-        }
-    })?;
-    if let Some(error) = unreadable {
-        return Err(Stop::of(Exit::Failure, &error));
-    }
-    Ok((sections > 0).then_some(profile))
 }
 
 fn dump_profiles(config: &Config, output: Output<'_>) -> Result<(), Stop> {
@@ -196,7 +177,7 @@ fn dump_profiles(config: &Config, output: Output<'_>) -> Result<(), Stop> {
             }
         })?;
         for key in keys {
-            if let Some(profile) = profile(&store, key)? {
+            if let Some(profile) = stored_profile(&store, partition, &key)? {
                 writeln!(output, "{}", profile.view())?;
             }
         }

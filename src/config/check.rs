@@ -47,7 +47,7 @@ impl Config {
             problems.push(Problem::of(
                 "app.workers",
                 "0 workers would do nothing",
-                "leave it out for one per core",
+                "leave it out for one per two cores",
             ));
         }
         if self
@@ -63,13 +63,34 @@ impl Config {
             ));
         }
         self.check_properties(problems);
-        if let Secret::Text(text) = &self.identity.address_key
-            && text.chars().count() < 16
+        let token = self.http.customers.as_ref().map(|section| &section.token);
+        let secrets = [
+            ("identity.address_key", Some(&self.identity.address_key)),
+            ("http.customers.token", token),
+        ];
+        for (path, secret) in secrets {
+            if let Some(Secret::Text(text)) = secret
+                && text.chars().count() < 16
+            {
+                problems.push(Problem::of(
+                    path,
+                    "is shorter than 16 characters",
+                    "make one with `openssl rand -hex 32` and hand it in by ${VARIABLE} or {file: …}",
+                ));
+            }
+        }
+        if let Some(address) = self
+            .http
+            .customers
+            .as_ref()
+            .and_then(|of| of.address.as_ref())
+            && (!(address.starts_with("http://") || address.starts_with("https://"))
+                || address.contains(char::is_whitespace))
         {
             problems.push(Problem::of(
-                "identity.address_key",
-                "is shorter than 16 characters",
-                "make one with `openssl rand -hex 32` and hand it in by ${VARIABLE} or {file: …}",
+                "http.customers.address",
+                "is not the beginning of an address",
+                "write for example http://10.0.0.7:9464",
             ));
         }
     }

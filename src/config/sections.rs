@@ -70,7 +70,8 @@ section! {
         /// Names this process among those of the application: stable over restarts (a StatefulSet's pod name), never shared by two
         /// that run. Default `0`, right for a single one. Two with the same name fence each other, and one ends with code 70 (with 74 when they share a state directory too).
         instance: String = "0".to_owned(),
-        /// Worker threads, each a member of the consumer group. Default: one per core, at most one per partition. More only add group members.
+        /// Worker threads, each a member of the consumer group. Default: one per two cores (a
+        /// worker's Kafka clients take about as much as it does), at most one per partition. More of them commit more often.
         workers: Option<usize>,
         /// Where tasks keep their state, each instance in a directory of its name. Default `/var/lib/tidegate`. A cache of the changelog: if lost, it is rebuilt, which takes time.
         state_dir: PathBuf = "/var/lib/tidegate".into(),
@@ -322,6 +323,18 @@ section! {
     pub struct Http {
         /// Address of `/metrics`, `/livez`, `/readyz` and `/status`. Default loopback: nothing is visible from outside unless you say so.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9464)),
+        /// `/v1/customers/{id}`: everything that is held of one customer, for a support desk. Default: off.
+        customers: Option<CustomersSection>,
+    }
+}
+
+section! {
+    /// `/v1/customers/{id}`.
+    pub struct CustomersSection {
+        /// Whoever shows it (`Authorization: Bearer …`) sees every customer; at least 16 characters, the same on every instance.
+        token: Secret,
+        /// Where other instances send those who ask for a customer of this one, as in `http://10.0.0.7:9464`. Default: `http://` and `listen`.
+        address: Option<String>,
     }
 }
 
@@ -353,5 +366,16 @@ section! {
         max_ratio: Percent = Percent(5_000),
         /// Records that the ratio is taken over. Default 1,000. Smaller windows stop on a short burst.
         window: usize = 1_000,
+    }
+}
+
+impl Http {
+    /// Where other instances send those who ask for a customer of this one; `None` while nobody is told anything.
+    #[must_use]
+    pub fn customers_address(&self) -> Option<String> {
+        let customers = self.customers.as_ref()?;
+        let listen = || format!("http://{}", self.listen);
+        let written = customers.address.clone().unwrap_or_else(listen);
+        Some(written.trim_end_matches('/').to_owned())
     }
 }

@@ -80,6 +80,7 @@ pub fn run(args: &Args, output: &mut dyn Write) -> Result<(), DemoError> {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         stuck_after: Span::from_secs(10),
         now: Arc::new(move || now.wall()),
+        customers: None,
     };
     let server = Server::start(settings, Arc::clone(&telemetry))?;
     let (tell, told) = mpsc::channel();

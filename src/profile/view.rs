@@ -1,5 +1,7 @@
 //! The whole profile as JSON, for `state get` and `replay --profiles`: the same profile gives the same text, keys sorted.
 
+use std::cmp::Reverse;
+
 use serde_json::{Map, Value, json};
 
 use super::carts::Item;
@@ -7,7 +9,8 @@ use super::person::{Known, TraitValue};
 use super::{Block, Contact, OrderRecord, Profile};
 use crate::decision::Scope;
 use crate::event::Consent;
-use crate::profile::running::{Instance, Phase};
+use crate::profile::running::{DueTimer, Instance, Phase};
+use crate::value::Timestamp;
 
 fn known<T: serde::Serialize>(known: Option<&Known<T>>) -> Value {
     known.map_or(Value::Null, |known| json!(known.value))
@@ -137,6 +140,43 @@ impl Profile {
         json!({
             "alias": alias, "devices": links.visitors.len(), "logins": links.customers.len(), "shared": links.shared,
         })
+    }
+
+    /// What a support desk asks first: what is forbidden at `now`, what runs, what comes next, what was said last; then everything.
+    #[must_use]
+    pub fn summary(&self, now: Timestamp) -> Value {
+        let mut next: Vec<(Timestamp, Value)> = self
+            .running
+            .timers()
+            .map(|(due, timer)| (due, self.timer_view(due, timer)))
+            .collect();
+        next.sort_by_key(|(due, _)| *due);
+        let mut contacts: Vec<&Contact> = self.contacts.iter().collect();
+        contacts.sort_by_key(|contact| Reverse((contact.handed_at, contact.id)));
+        json!({
+            "profile_key": self.key.as_str(),
+            "at": now,
+            "suppressions": self.blocks(now).map(block).collect::<Vec<_>>(),
+            "flows": self.running.instances.iter().map(instance).collect::<Vec<_>>(),
+            "next_timers": next.into_iter().map(|(_, timer)| timer).collect::<Vec<_>>(),
+            "last_decisions": contacts.into_iter().map(contact).collect::<Vec<_>>(),
+            "profile": self.view(),
+        })
+    }
+
+    fn timer_view(&self, due: Timestamp, timer: DueTimer) -> Value {
+        let running = &self.running;
+        match timer {
+            DueTimer::Instance(at) => running.instances.get(at).map_or(Value::Null, |instance| {
+                json!({ "due": due, "flow": instance.flow, "instance": instance.key, "step": instance.step + 1 })
+            }),
+            DueTimer::Request(at) => running.requests.get(at).map_or(Value::Null, |request| {
+                json!({ "due": due, "request_id": request.request_id, "campaign": request.campaign })
+            }),
+            DueTimer::Watch(at) => running.watches.get(at).map_or(Value::Null, |watch| {
+                json!({ "due": due, "enters": watch.flow, "instance": watch.key })
+            }),
+        }
     }
 
     fn person_view(&self) -> Value {

@@ -2,6 +2,8 @@
 //!
 //! Used by `topics print`, `topics apply` and the checks at start.
 
+mod reset;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;

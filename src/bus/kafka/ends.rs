@@ -144,10 +144,6 @@ impl Asker {
     fn run(mut self) {
         let mut round = 0_u32;
         while let Some(wanted) = self.next() {
-            if round.is_multiple_of(ROUNDS_PER_COUNT) {
-                self.count_partitions();
-            }
-            round = round.wrapping_add(1);
             // Nobody else serves this client's log and error events.
             while self.client.poll(Duration::ZERO).is_some() {}
             let asked = self.clock.elapsed();
@@ -164,11 +160,20 @@ impl Asker {
                         .collect()
                 }
             };
-            let mut watched = self.shared.lock();
-            for (which, end) in ends {
-                if watched.wanted.contains(&which) {
-                    watched.ends.insert(which, End { end, asked });
-                }
+            self.tell(ends, asked);
+            // Behind the ends: work waits for those, and a slow leader may take its time with this.
+            if round.is_multiple_of(ROUNDS_PER_COUNT) {
+                self.count_partitions();
+            }
+            round = round.wrapping_add(1);
+        }
+    }
+
+    fn tell(&self, ends: Vec<Told>, asked: Duration) {
+        let mut watched = self.shared.lock();
+        for (which, end) in ends {
+            if watched.wanted.contains(&which) {
+                watched.ends.insert(which, End { end, asked });
             }
         }
     }

@@ -151,7 +151,7 @@ pub(super) fn failure(call: Call, attempted: impl Into<String>, error: &KafkaErr
 pub(super) fn said(code: Code) -> String {
     if TOO_LARGE.contains(&code) {
         format!(
-            "{code}: raise `max.message.bytes` of the topic to 1048588 or more, and start again; nothing was committed"
+            "{code}: raise `max.message.bytes` of the topic (1048588 suffices for all that tidegate writes), and start again"
         )
     } else {
         code.to_string()

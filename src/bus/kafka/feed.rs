@@ -25,6 +25,8 @@ const ROOM: Duration = Duration::from_millis(5);
 /// One record to publish.
 #[derive(Clone, Copy, Debug)]
 pub struct Feeding<'a> {
+    /// Which line of the log it is, counted from 1, named when it cannot be published; `None`: none.
+    pub line: Option<usize>,
     /// To which topic.
     pub topic: &'a str,
     /// To which partition of it.
@@ -51,17 +53,22 @@ impl ClientContext for Callbacks {
 }
 
 impl ProducerContext for Callbacks {
-    type DeliveryOpaque = ();
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    /// The line, 0 for none.
+    type DeliveryOpaque = usize;
+    fn delivery(&self, result: &DeliveryResult<'_>, line: usize) {
         if let Err((error, message)) = result {
-            let attempted = format!(
-                "publish to {} partition {}",
-                message.topic(),
-                message.partition()
-            );
+            let attempted = attempted(line, message.topic(), message.partition());
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
             failed.get_or_insert_with(|| failure(Call::Send, attempted, error));
         }
+    }
+}
+
+fn attempted(line: usize, topic: &str, partition: i32) -> String {
+    if line == 0 {
+        format!("publish to {topic} partition {partition}")
+    } else {
+        format!("publish line {line} to {topic} partition {partition}")
     }
 }
 
@@ -99,7 +106,8 @@ impl FeedProducer {
     /// # Errors
     /// When this record, or one before it, cannot be published.
     pub fn send(&self, feeding: Feeding<'_>) -> Result<(), Failure> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(feeding.topic)
+        let line = feeding.line.unwrap_or(0);
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(feeding.topic, line)
             .partition(feeding.partition)
             .payload(feeding.value)
             .timestamp(feeding.time.millis());
@@ -118,10 +126,7 @@ impl FeedProducer {
                     self.wait(ROOM)?;
                 }
                 Err((error, _)) => {
-                    let attempted = format!(
-                        "publish to {} partition {}",
-                        feeding.topic, feeding.partition
-                    );
+                    let attempted = attempted(line, feeding.topic, feeding.partition);
                     return Err(failure(Call::Send, attempted, &error));
                 }
             }

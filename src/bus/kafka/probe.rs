@@ -18,6 +18,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::runtime::{Builder, Runtime};
 
 use super::failure::{Call, failure};
+use super::settings::transactional_ids;
 use super::{Quiet, Settings, consumer};
 use crate::bus::{Failure, Record, Remedy};
 use crate::clock::Clock;
@@ -92,8 +93,9 @@ pub enum TopicState {
 struct Report(Mutex<Option<Option<Code>>>);
 
 impl Report {
-    fn told(&self) -> Option<Option<Code>> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What was told since the last call.
+    fn take(&self) -> Option<Option<Code>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -115,6 +117,14 @@ impl ProducerContext for Report {
             .map(|(error, _)| error.rdkafka_error_code().unwrap_or(Code::Fail));
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
     }
+}
+
+/// The one transaction that rights are tried in; a producer that was refused something cannot even abort, and is made anew.
+enum Trial {
+    Unmade,
+    Begun(BaseProducer<Report>),
+    /// No producer of ours may have transactions.
+    Denied,
 }
 
 /// Asks without changing anything.
@@ -266,7 +276,7 @@ impl<'a> Probe<'a> {
             match self.reader.poll(Duration::from_millis(50)) {
                 Some(Ok(message)) => found.extend(consumer::record(&inputs, &message)),
                 Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
-                Some(Err(error)) if is_denied(&error) => {
+                Some(Err(error)) if is_topic_denied(&error) => {
                     return Err(Failure::new(attempted(), "not authorized", Remedy::Fatal));
                 }
                 Some(Err(_)) | None => {}
@@ -291,11 +301,12 @@ impl<'a> Probe<'a> {
     /// `Retry` while the brokers do not answer.
     pub fn missing(&self, rights: &[Right]) -> Result<(Vec<Right>, Vec<Right>), Failure> {
         let (mut missing, mut untried) = (Vec::new(), Vec::new());
+        let mut trial = Trial::Unmade;
         for right in rights {
             let allowed = match (&right.resource, right.operation) {
-                (Resource::TransactionalIds(_), _) => Some(self.producer()?.is_some()),
-                (Resource::Topic(topic), Operation::Write) => self.may_write(topic)?,
-                (Resource::Group(_), _) => self.may_commit()?,
+                (Resource::TransactionalIds(_), _) => Some(self.begun(&mut trial)?.is_some()),
+                (Resource::Topic(topic), Operation::Write) => self.may_write(&mut trial, topic)?,
+                (Resource::Group(_), _) => self.may_commit(&mut trial)?,
                 (Resource::Topic(topic), Operation::Read) => Some(self.may_read(topic)?),
                 (Resource::Topic(topic), Operation::Create) => Some(self.may_create(topic)?),
                 (Resource::Topic(topic), Operation::Delete) => Some(self.may_delete(topic)?),
@@ -310,13 +321,36 @@ impl<'a> Probe<'a> {
                 None => untried.push(right.clone()),
             }
         }
+        if let Trial::Begun(producer) = &trial {
+            producer
+                .abort_transaction(ANSWER)
+                .map_err(|error| failure(Call::Ask, "abort the trial's transaction", &error))?;
+        }
         Ok((missing, untried))
     }
 
-    /// A transactional producer under a name of its own; `None` when that is not allowed. Good for one try: a producer that was
-    /// refused something cannot even abort.
+    /// The producer that rights are tried with, inside a transaction; `None` when there can be none.
+    fn begun<'p>(&self, trial: &'p mut Trial) -> Result<Option<&'p BaseProducer<Report>>, Failure> {
+        if matches!(trial, Trial::Unmade) {
+            *trial = match self.producer()? {
+                Some(producer) => {
+                    producer
+                        .begin_transaction()
+                        .map_err(|error| failure(Call::Ask, "begin a transaction", &error))?;
+                    Trial::Begun(producer)
+                }
+                None => Trial::Denied,
+            };
+        }
+        Ok(match trial {
+            Trial::Begun(producer) => Some(producer),
+            Trial::Unmade | Trial::Denied => None,
+        })
+    }
+
+    /// A transactional producer under a name of its own; `None` when that is not allowed.
     fn producer(&self) -> Result<Option<BaseProducer<Report>>, Failure> {
-        let id = format!("{}-doctor", self.settings.app);
+        let id = format!("{}doctor", transactional_ids(&self.settings.app));
         let config = self.settings.transactional(&id);
         let attempted = || format!("init_transactions of {id}");
         let producer: BaseProducer<Report> =
@@ -326,13 +360,12 @@ impl<'a> Probe<'a> {
     }
 
     /// An empty tombstone, in a transaction that is aborted; `None` when there can be no transaction.
-    fn may_write(&self, topic: &str) -> Result<Option<bool>, Failure> {
+    fn may_write(&self, trial: &mut Trial, topic: &str) -> Result<Option<bool>, Failure> {
         let attempted = || format!("write to {topic} in a transaction");
         let asked = |error: KafkaError| failure(Call::Ask, attempted(), &error);
-        let Some(producer) = self.producer()? else {
+        let Some(producer) = self.begun(trial)? else {
             return Ok(None);
         };
-        producer.begin_transaction().map_err(asked)?;
         let record: BaseRecord<'_, [u8], ()> = BaseRecord::to(topic).partition(0).key(&[]);
         if let Err((error, _)) = producer.send(record) {
             return Err(asked(error));
@@ -343,7 +376,7 @@ impl<'a> Probe<'a> {
             // Purged: a consequence, the cause is to be asked for.
             let report = producer
                 .context()
-                .told()
+                .take()
                 .filter(|code| *code != Some(Code::PurgeQueue));
             if report.is_some() || self.clock.elapsed() > until {
                 break report;
@@ -359,21 +392,21 @@ impl<'a> Probe<'a> {
             }
         };
         match reported {
-            Some(None) => {
-                producer.abort_transaction(ANSWER).map_err(asked)?;
-                Ok(Some(true))
+            Some(None) => Ok(Some(true)),
+            Some(Some(code)) if is_denial(code) => {
+                *trial = Trial::Unmade;
+                Ok(Some(false))
             }
-            Some(Some(code)) if is_denial(code) => Ok(Some(false)),
             Some(Some(code)) => Err(Failure::new(attempted(), code.to_string(), Remedy::Retry)),
             None => Err(Failure::new(attempted(), "no answer", Remedy::Retry)),
         }
     }
 
     /// Positions of the group, in a transaction that is aborted; `None` when there can be no transaction.
-    fn may_commit(&self) -> Result<Option<bool>, Failure> {
+    fn may_commit(&self, trial: &mut Trial) -> Result<Option<bool>, Failure> {
         let attempted = || format!("commit offsets of group {}", self.settings.app);
         let asked = |error: KafkaError| failure(Call::Ask, attempted(), &error);
-        let Some(producer) = self.producer()? else {
+        let Some(producer) = self.begun(trial)? else {
             return Ok(None);
         };
         let Some(metadata) = self.reader.group_metadata() else {
@@ -388,11 +421,10 @@ impl<'a> Probe<'a> {
             list.add_partition_offset(anchor, 0, Offset::Offset(0))
                 .map_err(asked)?;
         }
-        producer.begin_transaction().map_err(asked)?;
         let Err(error) = producer.send_offsets_to_transaction(&list, &metadata, ANSWER) else {
-            producer.abort_transaction(ANSWER).map_err(asked)?;
             return Ok(Some(true));
         };
+        *trial = Trial::Unmade;
         match error.rdkafka_error_code() {
             Some(Code::GroupAuthorizationFailed) => Ok(Some(false)),
             // A group with members refuses those who are none, after it asked whether we may; and a topic is another right.
@@ -420,7 +452,7 @@ impl<'a> Probe<'a> {
         while allowed.is_none() && self.clock.elapsed() < until {
             allowed = match self.reader.poll(Duration::from_millis(50)) {
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => Some(true),
-                Some(Err(error)) if is_denied(&error) => Some(false),
+                Some(Err(error)) if is_topic_denied(&error) => Some(false),
                 Some(Err(_)) | None => None,
             };
         }
@@ -471,6 +503,11 @@ fn tried<T>(
         Err(error) if is_denied(&error) => Ok(false),
         Err(error) => Err(failure(Call::Ask, attempted(), &error)),
     }
+}
+
+/// A reader also hears of the group that it has to name, which is another right.
+fn is_topic_denied(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(Code::TopicAuthorizationFailed)
 }
 
 fn is_denied(error: &KafkaError) -> bool {

@@ -36,6 +36,15 @@ pub struct Settings {
     pub transaction_timeout: Duration,
     /// How long `connect` waits for the coordinator.
     pub connect_timeout: Duration,
+    /// Base address of `/v1/customers`, for other instances; `None`: it is off.
+    pub address: Option<String>,
+}
+
+/// What the transactional ids of an application begin with. The stroke cannot stand in an application's name, so that none of them
+/// is that of another application whose name only begins like this one's.
+#[must_use]
+pub fn transactional_ids(app: &str) -> String {
+    format!("{app}/")
 }
 
 impl Settings {
@@ -53,22 +62,33 @@ impl Settings {
             session_timeout: Duration::from_secs(6),
             transaction_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(60),
+            address: None,
         }
     }
 
-    /// `<instance>-<worker>`: client id, and metadata of committed offsets, by which a dead peer's transactions can be found.
+    /// `<instance>-<worker>`.
     pub(super) fn client_id(&self) -> String {
         format!("{}-{}", self.instance, self.worker)
     }
 
-    /// `<app>-<instance>-<worker>`: static member id, and stem of the transactional ids.
+    /// Of committed offsets: by the client id a dead peer's transactions can be found; behind it, where this instance tells of its
+    /// customers.
+    pub(super) fn offset_metadata(&self) -> String {
+        match &self.address {
+            Some(address) => format!("{} {address}", self.client_id()),
+            None => self.client_id(),
+        }
+    }
+
+    /// `<app>-<instance>-<worker>`: static member id, unique within the group.
     pub(super) fn member_id(&self) -> String {
         format!("{}-{}-{}", self.app, self.instance, self.worker)
     }
 
-    /// `<app>-<instance>-<worker>-{a,b}`.
+    /// `<app>/<instance>-<worker>-{a,b}`, unique within the cluster.
     pub(super) fn transactional_id(&self, turn: Turn) -> String {
-        format!("{}-{}", self.member_id(), turn.suffix())
+        let stem = transactional_ids(&self.app);
+        format!("{stem}{}-{}-{}", self.instance, self.worker, turn.suffix())
     }
 
     /// Of the group member.
@@ -391,7 +411,7 @@ mod tests {
         settings
             .properties
             .insert("sasl.password".into(), "hunter2".into());
-        assert_eq!(settings.transactional_id(Turn::B), "shop-tidegate-0-3-b");
+        assert_eq!(settings.transactional_id(Turn::B), "shop/tidegate-0-3-b");
         assert_eq!(
             settings.member().get("group.instance.id"),
             Some("shop-tidegate-0-3")

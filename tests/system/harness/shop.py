@@ -48,7 +48,7 @@ def cart_flow(after, within, expires):
 REPORTS = ("accepted", "sent", "delivered", "opened", "clicked", "bounced", "failed", "expired", "cancelled", "unsubscribed")
 
 
-def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1, kafka=None):
+def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1, kafka=None, http=None):
     """What writes an application's configuration: a function of application and instance, giving one for `tidegate`.
 
     Without `flows` the shipped ones, without `policy` and `quiet_hours` the shipped defaults.
@@ -79,7 +79,7 @@ def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="
             # Small batches: more of the moments at which something can go wrong.
             "commit": {"max_records": 500} if commit is None else commit,
             "state": state or {},
-            "http": {"listen": f"127.0.0.1:{app.port(instance)}"},
+            "http": {"listen": f"127.0.0.1:{app.port(instance)}", **(http or {})},
             "log": {"level": log},
         }
 
