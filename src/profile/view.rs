@@ -176,6 +176,7 @@ impl Profile {
             DueTimer::Watch(at) => running.watches.get(at).map_or(Value::Null, |watch| {
                 json!({ "due": due, "enters": watch.flow, "instance": watch.key })
             }),
+            DueTimer::Alias => json!({ "due": due, "forgets": "alias" }),
         }
     }
 

@@ -48,8 +48,18 @@ def _all_partitions(address, names):
 def ends(address, partitions, isolation="read_uncommitted"):
     """High watermark of each (topic, partition); with read_committed the last stable offset instead."""
     client = _consumer(address, isolation)
+
+    def end(partition):
+        try:
+            return client.get_watermark_offsets(TopicPartition(*partition), timeout=15)
+        except KafkaException as error:
+            # A topic that was just made: the brokers have not all heard who leads it.
+            if error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
+                return None
+            raise
+
     try:
-        return {p: client.get_watermark_offsets(TopicPartition(*p), timeout=15)[1] for p in partitions}
+        return {p: wait.until(f"the end of {p}", lambda p=p: end(p), 15)[1] for p in partitions}
     finally:
         client.close()
 
