@@ -1,5 +1,7 @@
 //! The composition root: makes the parts out of the configuration and puts them together. Nobody else knows all of them.
 
+#[cfg(feature = "kafka")]
+pub mod dlq;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 pub mod doctor;
 pub mod exit;

@@ -17,6 +17,8 @@ use crate::engine::Plan;
 use crate::value::Timestamp;
 
 mod check;
+#[cfg(feature = "kafka")]
+mod dlq;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 mod doctor;
 mod explain;
@@ -84,6 +86,10 @@ enum Command {
     /// What would go wrong on this bus: brokers, rights, topics, records, keys, clocks, disk
     #[cfg(all(feature = "kafka", feature = "rocks"))]
     Doctor(doctor::Doctor),
+    /// The records that could not be understood, and another try at them
+    #[cfg(feature = "kafka")]
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// The topics that have to be there, and the rights to them
     #[cfg(feature = "kafka")]
     Topics(topics::Topics),
@@ -200,6 +206,8 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         Command::Feed(feed) => feed.run(environment, output),
         #[cfg(all(feature = "kafka", feature = "rocks"))]
         Command::Doctor(doctor) => doctor.run(environment, output),
+        #[cfg(feature = "kafka")]
+        Command::Dlq(dlq) => dlq.run(environment, output),
         #[cfg(feature = "kafka")]
         Command::Topics(topics) => topics.run(environment, output),
         #[cfg(all(feature = "kafka", feature = "rocks"))]

@@ -22,6 +22,7 @@ use crate::policy::Policy;
 use crate::profile::Block;
 use crate::value::{ProfileKey, Timestamp};
 
+pub mod letter;
 pub mod schema;
 mod wire;
 
@@ -196,7 +197,7 @@ pub fn dead_letter(
         ("exception.class.name", error.class_name().to_owned()),
         ("exception.message", error.to_string()),
     ];
-    let why = why.map(|(name, value)| (format!("__connect.errors.{name}"), value.into_bytes()));
+    let why = why.map(|(name, value)| (format!("{}{name}", letter::WHY), value.into_bytes()));
     let own: Vec<(String, Vec<u8>)> = record
         .headers
         .iter()
@@ -216,6 +217,8 @@ pub fn dead_letter(
         (None, Vec::new())
     };
     headers.extend(why);
+    let stamped = origin.timestamp.millis().to_string().into_bytes();
+    headers.push((letter::TIMESTAMP.to_owned(), stamped));
     if value != record.value || !fits {
         let left_out = if fits {
             value_bytes
@@ -223,7 +226,7 @@ pub fn dead_letter(
             value_bytes + rest
         };
         let left_out = left_out.to_string().into_bytes();
-        headers.push(("tidegate-left-out-bytes".to_owned(), left_out));
+        headers.push((letter::LEFT_OUT.to_owned(), left_out));
     }
     Outgoing {
         topic: Arc::clone(&plan.dead_letters_topic),

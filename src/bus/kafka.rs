@@ -32,6 +32,7 @@ mod consumer;
 mod ends;
 mod failure;
 pub mod feed;
+pub mod letters;
 pub mod mock;
 pub mod owner;
 pub mod plain;

@@ -411,7 +411,8 @@ fn a_dead_letter_is_the_record_as_it_came_and_why() {
     };
     let error = DecodeError::new(Refusal::Malformed);
     let letter = dead_letter(&record, &origin(), &error, &plan(&[]));
-    assert_eq!((letter.key, letter.value), (record.key, record.value));
+    assert_eq!((&letter.key, &letter.value), (&record.key, &record.value));
+    let stamp = origin().timestamp.millis().to_string();
     let headers: Vec<(&str, &str)> = letter
         .headers
         .iter()
@@ -436,8 +437,30 @@ fn a_dead_letter_is_the_record_as_it_came_and_why() {
                 "__connect.errors.exception.message",
                 "the value cannot be read in the input's format"
             ),
+            ("tidegate-timestamp", &stamp),
         ]
     );
+    let found = Record {
+        input: crate::bus::InputId(0),
+        partition: 1,
+        offset: 5,
+        timestamp: at(60),
+        key: Some(b"k".to_vec()),
+        value: Some(b"\xFF".to_vec()),
+        headers: letter
+            .headers
+            .into_iter()
+            .map(|(name, value)| (name, Some(value)))
+            .collect(),
+    };
+    let read = super::letter::Letter::of(&found).unwrap();
+    assert_eq!((read.topic.as_str(), read.whole), ("clickstream", true));
+    assert_eq!(read.class, "tidegate.event.Malformed");
+    let back = Record {
+        input: found.input,
+        ..record
+    };
+    assert_eq!(format!("{:?}", read.record), format!("{back:?}"));
 }
 
 #[test]

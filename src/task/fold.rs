@@ -19,7 +19,7 @@ use crate::value::{ProfileKey, Span, Timestamp};
 
 mod read;
 
-pub use read::{Format, InputSpec, decode};
+pub use read::{Format, InputSpec, decode, decode_anywhere};
 
 use read::decode_forward;
 

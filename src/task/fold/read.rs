@@ -50,6 +50,23 @@ pub(super) fn decode_forward(record: &Record, shared: &FoldPlan) -> Result<Forwa
 /// # Errors
 /// Why the record is a dead letter.
 pub fn decode(input: &InputSpec, record: &Record, shared: &FoldPlan) -> Result<Read, DecodeError> {
+    let read = decode_anywhere(input, record, shared)?;
+    if let Read::Event(event) = &read {
+        let place = (record.partition, shared.partitions);
+        check_key(event, record.key.as_deref(), place)?;
+    }
+    Ok(read)
+}
+
+/// Bytes to an event, wherever it stands.
+///
+/// # Errors
+/// Why it is none.
+pub fn decode_anywhere(
+    input: &InputSpec,
+    record: &Record,
+    shared: &FoldPlan,
+) -> Result<Read, DecodeError> {
     let value = record
         .value
         .as_deref()
@@ -62,7 +79,7 @@ pub fn decode(input: &InputSpec, record: &Record, shared: &FoldPlan) -> Result<R
         Format::Json => Encoding::Json,
         Format::AvroSingleObject(schemas) => Encoding::Avro(schemas),
     };
-    let read = match (&input.reading, encoding) {
+    Ok(match (&input.reading, encoding) {
         (Some(reading), encoding) => {
             let beside = Beside {
                 key: record.key.as_deref(),
@@ -72,10 +89,5 @@ pub fn decode(input: &InputSpec, record: &Record, shared: &FoldPlan) -> Result<R
         }
         (None, Encoding::Json) => Read::Event(json::decode(value, &context)?),
         (None, Encoding::Avro(schemas)) => Read::Event(schemas.decode(value, &context)?),
-    };
-    if let Read::Event(event) = &read {
-        let place = (record.partition, shared.partitions);
-        check_key(event, record.key.as_deref(), place)?;
-    }
-    Ok(read)
+    })
 }

@@ -1,0 +1,197 @@
+//! The dead letters of an application, for `dlq`: read from where the last replay ended, and handed on in transactions that move that
+//! place along with them.
+//!
+//! The place is the position of a group of its own, `<app>-dlq`, which nobody joins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::failure::{Call, failure};
+use super::producer::Transactional;
+use super::{Quiet, Settings, consumer};
+use crate::bus::{Failure, NextOffset, Outgoing, Record, Remedy, Turn};
+use crate::clock::Clock;
+
+/// The bound of one question.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Silence for so long means that the rest will not come.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// Letters of one partition that nobody has handed on yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Which partition.
+    pub partition: i32,
+    /// From this offset on.
+    pub from: NextOffset,
+    /// Up to, not including, this one: where the partition ended when it was asked.
+    pub until: NextOffset,
+}
+
+/// The topic `<app>-dlq`.
+pub struct DeadLetters {
+    settings: Settings,
+    topic: Arc<str>,
+    partitions: i32,
+    consumer: BaseConsumer<Quiet>,
+    producer: Transactional,
+    clock: Arc<dyn Clock>,
+}
+
+impl DeadLetters {
+    /// Makes the clients; nothing is asked yet.
+    ///
+    /// # Errors
+    /// `Fatal` when librdkafka refuses the settings.
+    pub fn connect(
+        settings: &Settings,
+        topic: &str,
+        partitions: i32,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Failure> {
+        // One name whoever does it and wherever: two replays at a time would hand on the same letters, so the later one ends the other.
+        let mut settings = settings.clone();
+        settings.instance = "dlq".to_owned();
+        let mut config = settings.asker("read_committed");
+        config
+            .set("group.id", topic)
+            .set("enable.partition.eof", "true");
+        let consumer = BaseConsumer::from_config_and_context(&config, Quiet)
+            .map_err(|error| failure(Call::Connect, "make the reader of dead letters", &error))?;
+        Ok(Self {
+            producer: Transactional::new(&settings, Turn::A, Arc::clone(&clock)),
+            settings,
+            topic: topic.into(),
+            partitions,
+            consumer,
+            clock,
+        })
+    }
+
+    /// Lets the brokers end what another replay left open, and keeps others from going on.
+    ///
+    /// # Errors
+    /// `Retry` while the coordinator does not answer, `Fatal` without the right.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        self.producer.make_within(self.settings.connect_timeout)
+    }
+
+    /// What is open in each partition.
+    ///
+    /// # Errors
+    /// `Retry` while the brokers do not answer.
+    pub fn open(&self) -> Result<Vec<Open>, Failure> {
+        let asked =
+            |error: KafkaError| failure(Call::Ask, format!("positions of {}", self.topic), &error);
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        let committed = self
+            .consumer
+            .committed_offsets(list, ANSWER)
+            .map_err(asked)?;
+        let mut open = Vec::new();
+        for partition in 0..self.partitions {
+            let (low, high) = self
+                .consumer
+                .fetch_watermarks(&self.topic, partition, ANSWER)
+                .map_err(asked)?;
+            let position = committed.find_partition(&self.topic, partition);
+            let from = match position.map(|element| element.offset()) {
+                // What retention took is gone.
+                Some(Offset::Offset(at)) => at.max(low),
+                _ => low,
+            };
+            if from < high {
+                open.push(Open {
+                    partition,
+                    from: NextOffset::at(from),
+                    until: NextOffset::at(high),
+                });
+            }
+        }
+        Ok(open)
+    }
+
+    /// Calls `each` with the committed letters of one stretch, in order; the clients are handed back for it to hand letters on.
+    ///
+    /// # Errors
+    /// `Retry` when the broker does not answer; what `each` fails with.
+    pub fn read<E: From<Failure>>(
+        &mut self,
+        open: Open,
+        each: &mut dyn FnMut(&mut Self, Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let attempted = format!("read {} partition {}", self.topic, open.partition);
+        let asked = |error: KafkaError| failure(Call::Ask, attempted.as_str(), &error);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, open.partition, Offset::Offset(open.from.get()))
+            .map_err(asked)?;
+        self.consumer.assign(&list).map_err(asked)?;
+        let topics = [Arc::clone(&self.topic)];
+        let mut heard = self.clock.elapsed();
+        loop {
+            let record = match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => consumer::record(&topics, &message),
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(error)) => {
+                    let failed = failure(Call::Poll, attempted.as_str(), &error);
+                    if failed.remedy != Remedy::Retry {
+                        return Err(failed.into());
+                    }
+                    None
+                }
+                None => None,
+            };
+            let now = self.clock.elapsed();
+            match record {
+                Some(record) if record.offset >= open.until.get() => break,
+                Some(record) => {
+                    heard = now;
+                    each(self, record)?;
+                }
+                None if now.saturating_sub(heard) > SILENCE => {
+                    return Err(Failure::new(attempted, "no answer", Remedy::Retry).into());
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes these and moves the partition's place to `next`, both or neither.
+    ///
+    /// # Errors
+    /// When it cannot be known to have happened. Nothing is lost: the next replay begins where the place stands then.
+    pub fn hand_on(
+        &mut self,
+        partition: i32,
+        next: NextOffset,
+        outgoing: &[Outgoing],
+    ) -> Result<(), Failure> {
+        self.producer.begin()?;
+        for record in outgoing {
+            self.producer.send(record)?;
+        }
+        self.producer.drain()?;
+        let attempted = || format!("move the place in {} partition {partition}", self.topic);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(next.get()))
+            .map_err(|error| failure(Call::Assign, attempted(), &error))?;
+        let Some(metadata) = self.consumer.group_metadata() else {
+            return Err(Failure::new(
+                attempted(),
+                "no group metadata",
+                Remedy::Fatal,
+            ));
+        };
+        self.producer.offsets(&list, &metadata)?;
+        self.producer.commit()
+    }
+}

@@ -1,0 +1,70 @@
+"""`dlq`: what could not be understood is listed by kind, and handed on once its cause is mended, each once."""
+
+import json
+
+from harness import reader, shop, wait
+from harness.app import command
+from harness.murmur2 import partition
+
+MAPPING = {
+    "type": {"path": "kind", "table": {"sale": "order_completed"}, "otherwise": "refuse"},
+    "fields": {
+        "event_id": "number", "event_time": "when", "customer_id": "buyer", "source": {"const": "till"}, "order_id": "number", "total": "sum",
+        "products": {"list": "lines", "fields": {"product_id": "article", "price": "price", "quantity": "pieces"}},
+    },
+}  # fmt: skip
+
+
+def sale(number):
+    """A sale as a till tells it, which is none of our events before somebody maps it."""
+    line = {"article": "p-1", "price": "10.00", "pieces": 1}
+    return {"kind": "sale", "number": f"till-{number}", "when": "2026-11-01T10:00:00Z", "buyer": f"c-{number}", "sum": "10.00", "lines": [line]}
+
+
+def test_letters_are_handed_on_once_when_their_cause_is_mended(shared_broker, workspace):
+    shop_now = shop.Live(shared_broker, workspace, after="1h")
+    buyers = [f"c-{n}" for n in range(20)]
+    process = shop_now.app.start("a").ready()
+    for n, buyer in enumerate(buyers):
+        shop_now.feeder.raw("purchases", buyer.encode(), json.dumps(sale(n)).encode())
+    shop_now.feeder.raw("purchases", b"c-0", b"\x00 not json")
+    shop_now.wait_read()
+    process.leave()
+    config = shop_now.app.config()
+    letters = [json.loads(line) for line in command("dlq", "list", "--json", "--config", config).stdout.splitlines()]
+    assert len(letters) == 21 and {letter["topic"] for letter in letters} == {shop_now.topics["purchases"]}
+    listed = command("dlq", "list", "--config", config).stdout
+    assert "21 dead letters" in listed and "c-0" not in listed, listed
+
+    # Nothing is mended yet: all stay, and none is doubled.
+    assert "0 handed on" in command("dlq", "replay", "--config", config).stdout
+    assert len(command("dlq", "list", "--json", "--config", config).stdout.splitlines()) == 21
+
+    written = shop_now.app.settings
+
+    def mended(app, instance):
+        found = written(app, instance)
+        for each in found["inputs"]:
+            if each["topic"] == shop_now.topics["purchases"]:
+                each["mapping"] = MAPPING
+        return found
+
+    shop_now.app.settings = mended
+    config = shop_now.app.config()
+    with shop_now.read() as live:
+        shop_now.app.start("a").ready()
+        done = command("dlq", "replay", "--config", config).stdout
+        assert "20 handed on" in done and "1 stay" in done, done
+
+        def answered():
+            found = (json.loads(record.value) for record in list(live.records) if record.topic in shop_now.channels)
+            return sorted(v["cause"]["event_id"] for v in found if v["kind"] == "suppress" and v["channel"] == "email" and v["reason"] == "purchased_relevant")
+
+        wanted = sorted(f"till-{n}" for n in range(20))
+        wait.until("every sale is answered", lambda: len(answered()) >= len(wanted), 30)
+        assert "0 handed on" in command("dlq", "replay", "--config", config).stdout
+        shop_now.wait_read()
+        assert answered() == wanted, "each once"
+        shop_now.stop()
+    left = command("dlq", "list", "--json", "--config", config).stdout.splitlines()
+    assert [json.loads(line)["reason"] for line in left] == ["Malformed"]
