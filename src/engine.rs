@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts, outcomes ─► entries, watches (arm timers)
-//!                            [exits]  [suppress], [consent]    [advance], [outcome]  [enter], [watch], [request]
+//!                            [exits]  [suppress], [consent]    [advance], [outcome]  [enter], [watch], [request] ─► what waits [wake]
 //! forward ─► event │ link │ hand-over …: who is who                     [identity], [join]; what goes to other profiles: [forward]
 //! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
 //!          [advance]            [gate], [caps], [quiet], [ledger]   [choice], [contact], [context]
@@ -17,7 +17,7 @@ use crate::event::{Body, Event, Origin};
 use crate::flow::FlowSet;
 use crate::policy::Policy;
 use crate::profile::Profile;
-use crate::profile::running::{Armed, DueTimer};
+use crate::profile::running::{Armed, DueTimer, Running};
 use crate::value::Timestamp;
 
 mod advance;
@@ -39,6 +39,7 @@ mod quiet;
 mod request;
 mod suppress;
 mod turn;
+mod wake;
 mod watch;
 
 pub use contact::address_id;
@@ -145,6 +146,7 @@ pub fn step(
             StepCounts::default()
         }
     };
+    turn.wake();
     Stepped { counts, forwards }
 }
 
@@ -170,23 +172,32 @@ fn source_of<'a>(forward: &'a Forward, login: Option<&'a Event>) -> Source<'a> {
     }
 }
 
-/// Of the timers that are due together the one of the highest priority: it passes the gate first and takes the slot (TM-3: never early).
-/// A request has no priority; of equals the earlier due comes first, then instances before requests, older before newer.
-fn foremost(plan: &Plan, profile: &Profile, now: Timestamp) -> Option<DueTimer> {
-    let priority = |timer: DueTimer| match timer {
-        DueTimer::Instance(index) => {
-            let instance = profile.running.instances.get(index);
-            instance
-                .and_then(|instance| plan.flows.version(&instance.flow, &instance.version))
-                .map_or(0, |flow| flow.priority)
+impl Plan {
+    /// How urgent a timer is: a flow's priority. A request has none, and the others say nothing.
+    fn priority_of(&self, running: &Running, timer: DueTimer) -> u32 {
+        match timer {
+            DueTimer::Instance(index) => {
+                let instance = running.instances.get(index);
+                instance
+                    .and_then(|instance| self.flows.version(&instance.flow, &instance.version))
+                    .map_or(0, |flow| flow.priority)
+            }
+            DueTimer::Request(_) | DueTimer::Watch(_) | DueTimer::Alias => 0,
         }
-        DueTimer::Request(_) | DueTimer::Watch(_) | DueTimer::Alias => 0,
-    };
-    profile
-        .running
+    }
+}
+
+/// Of the timers that are due together the one of the highest priority: it passes the gate first and takes the slot (TM-3: never early).
+/// Of equals the earlier due comes first, then instances before requests, older before newer.
+fn foremost(plan: &Plan, profile: &Profile, now: Timestamp) -> Option<DueTimer> {
+    let running = &profile.running;
+    running
         .timers()
         .filter(|(due, _)| *due <= now)
-        .min_by_key(|(due, timer)| (std::cmp::Reverse(priority(*timer)), *due))
+        .min_by_key(|(due, timer)| {
+            let priority = plan.priority_of(running, *timer);
+            (std::cmp::Reverse(priority), *due)
+        })
         .map(|(_, timer)| timer)
 }
 

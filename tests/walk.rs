@@ -13,13 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use shop::{Shop, flows, open_policy};
-use tidegate::decision::{DecisionId, Message, Reason, Verdict, VerdictKind, Why};
-use tidegate::engine::Plan;
+use tidegate::decision::{DecisionId, Message, Verdict, VerdictKind};
+use tidegate::engine::{Input, Plan, step};
 use tidegate::flow::{Class, FlowSet};
 use tidegate::policy::{
     Cap, CapScope, ChannelMode, MinuteOfDay, Policy, QuietHours, QuietRule, Window,
 };
 use tidegate::profile::person::control_bucket;
+use tidegate::profile::running::{DueTimer, Phase};
 use tidegate::value::{ProfileKey, Span, Timestamp};
 
 /// Walks of one run: the contract's number.
@@ -32,7 +33,7 @@ const FLOWS: [&str; 5] = [
      enter: { events: [product_added, cart_updated] }\nafter: 1h\n\
      exit:\n  - { events: [order_completed], relevant: cart, reason: purchased_relevant }\n\
      reenter: always\nexpires: 3d\nmax_age: 1d\noffer: { id: \"cart:${cart_id}\", discount: true }\n\
-     steps:\n  - { channel: email, template: c1, success: clicked, within: 24h }\n\
+     steps:\n  - { channel: email, template: c1, success: clicked, within: 24h, on_cap: replace }\n\
      \x20 - { channel: push, template: c2, success: opened, within: 6h }\n  - { channel: sms, template: c3 }\n",
     "flow: browse\nclass: marketing\nlist: offers\npriority: 30\nexclusive_group: g\ninstance: customer\n\
      enter: { events: [product_viewed] }\nafter: 30m\nreenter: always\nexpires: 1d\nmax_age: 1d\n\
@@ -195,8 +196,6 @@ struct Walk {
     settled: BTreeSet<DecisionId>,
     /// Cancels answered.
     answered: BTreeSet<DecisionId>,
-    /// Events that enter `cart`.
-    entering: BTreeSet<String>,
     /// By flow and instance: which contacts are of its present run, from this one on.
     begun: BTreeMap<(String, String), usize>,
 }
@@ -239,7 +238,6 @@ impl Walk {
             outbox: BTreeSet::new(),
             settled: BTreeSet::new(),
             answered: BTreeSet::new(),
-            entering: BTreeSet::new(),
             begun: BTreeMap::new(),
         };
         let known = json!({ "addresses": { "email": "c@shop.test", "push": "token", "sms": "+491" },
@@ -250,9 +248,6 @@ impl Walk {
 
     fn tell(&mut self, kind: &str, event_time: Timestamp, properties: Value) {
         self.events += 1;
-        if kind == "product_added" {
-            self.entering.insert(format!("e{}", self.events));
-        }
         let event = json!({ "event_id": format!("e{}", self.events), "type": kind, "event_time": event_time, "customer_id": self.customer,
                             "source": "walk", "properties": properties });
         let clock = self.clock;
@@ -369,14 +364,23 @@ impl Walk {
                         withheld: false,
                         failed: false,
                     };
+                    // The log names whose slot it took: recalled for that, or recalled before.
+                    let taken = verdict.checks.iter().filter(|check| check.name == "on_cap");
+                    for victim in taken.filter_map(|check| check.seen.as_ref()?.decision) {
+                        let victim = self.known.get_mut(&victim).unwrap();
+                        assert!(
+                            victim.cancelled.is_some() && !victim.sent,
+                            "seed {}: replaced what had left",
+                            self.seed
+                        );
+                        victim.replaced = true;
+                    }
                     self.check_contact(&verdict, &known);
                     let again = self.known.insert(verdict.decision_id, known);
                     assert!(again.is_none(), "seed {}: a decision twice", self.seed);
                     self.order.push(verdict.decision_id);
                 }
                 (VerdictKind::Cancel, Some(Message::Cancel { cancels })) => {
-                    // A cart that begins ends what runs in its group: that slot stays until the sender says that it did not send.
-                    let by_group = self.entering.contains(&verdict.cause.event_id);
                     let known = self.known.get_mut(cancels).unwrap();
                     assert!(
                         known.cancelled.is_none() && !known.observed,
@@ -384,10 +388,56 @@ impl Walk {
                         self.seed
                     );
                     known.cancelled = Some(verdict.decided_at);
-                    known.replaced = verdict.why == Why::Reason(Reason::LowerPriority) && !by_group;
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Nobody waits while every check of its gate passes: whatever the gate put off is put off again when it is asked now.
+    fn check_waiting(&self) {
+        let profile = &self.shop.profiles[&ProfileKey::customer(&self.customer)];
+        let running = &profile.running;
+        let instances = running.instances.iter().enumerate();
+        let requests = running.requests.iter().enumerate();
+        let put_off = instances
+            .filter(|(_, instance)| instance.deferred && instance.phase == Phase::Waiting)
+            .map(|(index, instance)| (instance.due, DueTimer::Instance(index)))
+            .chain(
+                requests
+                    .filter(|(_, request)| request.passes > 0)
+                    .map(|(index, request)| (request.due, DueTimer::Request(index))),
+            );
+        for (due, timer) in put_off {
+            let mut asked = profile.clone();
+            let running = &mut asked.running;
+            match timer {
+                DueTimer::Instance(index) => running.instances[index].due = self.clock,
+                DueTimer::Request(index) => running.requests[index].due = self.clock,
+                DueTimer::Watch(_) | DueTimer::Alias => unreachable!("they pass no gate"),
+            }
+            let mut said = Vec::new();
+            let mut ledger = self.shop.ledger.clone();
+            let plan = &self.shop.plan;
+            step(
+                plan,
+                &mut ledger,
+                &mut asked,
+                Input::Timer,
+                self.clock,
+                &mut said,
+            );
+            let spoke = said
+                .iter()
+                .find(|v| v.kind != VerdictKind::Cancel)
+                .filter(|v| matches!(v.kind, VerdictKind::Send | VerdictKind::Observe));
+            assert!(
+                spoke.is_none(),
+                "seed {}: waits until {due} although it may speak at {}: {spoke:?}{}",
+                self.seed,
+                self.clock,
+                self.story()
+            );
         }
     }
 
@@ -734,6 +784,7 @@ impl Walk {
         self.clock = until;
         self.shop.run_to(until);
         self.look();
+        self.check_waiting();
     }
 }
 

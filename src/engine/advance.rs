@@ -123,7 +123,7 @@ impl Turn<'_> {
         let wanted = step.and_then(|step| step.success);
         if wanted.is_some_and(|wanted| is_success(wanted, event.kind, receipt.machine)) {
             // Also when it arrives late: the step after it is retracted.
-            self.end_instance(index, &flow, Reason::GoalReached);
+            self.end_instance(index, &flow, Reason::GoalReached, None);
             return;
         }
         let within = step.map(|step| step.within).unwrap_or_default();
@@ -133,6 +133,7 @@ impl Turn<'_> {
                 return;
             };
             instance.phase = Phase::Handed;
+            instance.deferred = false;
             instance.due = event.effective_time.plus(within).min(instance.expires_at);
             instance.armed = armed;
         } else if is_current && event.kind == EventType::Expired {
@@ -363,12 +364,14 @@ impl Turn<'_> {
             channel: channel.to_owned(),
         });
         instance.phase = Phase::Handed;
+        instance.deferred = false;
         instance.due = now.plus(step.within).min(instance.expires_at);
     }
 }
 
 fn wait(instance: &mut Instance, due: crate::value::Timestamp, armed: Armed) {
     instance.phase = Phase::Waiting;
+    instance.deferred = false;
     instance.due = due;
     instance.armed = armed;
 }

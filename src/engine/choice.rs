@@ -9,9 +9,10 @@
 use std::sync::Arc;
 
 use super::Plan;
+use super::advance::step_of;
 use super::gate::{Ruling, Wish, examine};
-use super::turn::Turn;
-use crate::decision::{Check, DecisionId, Reason};
+use super::turn::{Subject, Turn};
+use crate::decision::{Check, DecisionId, Offer, Reason, Seen};
 use crate::flow::{Class, Flow, OnCap, Step};
 use crate::policy::Channel;
 use crate::profile::Contact;
@@ -26,6 +27,9 @@ pub(super) struct Tried {
     /// Empty when it was handed over: then its verdict has them.
     pub(super) checks: Vec<Check>,
 }
+
+/// Whose place is taken, the ruling without them, and the checks that were met.
+type Taken = (DecisionId, Ruling, Vec<Check>);
 
 /// The channels that a step may speak on, in the order in which they are asked: the cheapest first, of equal ones the one that stands
 /// first in the flow. Without those that an earlier step of the instance spoke on: a cascade never comes back.
@@ -60,16 +64,7 @@ impl Turn<'_> {
         let mut asked = Vec::new();
         let mut first = None;
         for channel in open_channels(plan, instance, step) {
-            let wish = Wish {
-                channel,
-                class: flow.class,
-                list: flow.list.as_deref(),
-                template: &step.template,
-                offer: offer.as_ref(),
-                flow: Some(flow),
-                instance: &instance.key,
-                products: &products,
-            };
+            let wish = wish(channel, flow, step, instance, offer.as_ref(), &products);
             let (ruling, mut checks) = self.ask(&wish, flow, step);
             let observed = match ruling {
                 Ruling::PassOver(reason) => {
@@ -112,42 +107,155 @@ impl Turn<'_> {
             (Ruling::Capped(until, reason), checks) => match step.on_cap {
                 OnCap::Defer => (Ruling::Defer(until, reason), checks),
                 OnCap::Drop => (Ruling::End(reason), checks),
-                OnCap::Replace => self
-                    .replace(wish, flow.priority)
-                    .unwrap_or((Ruling::Defer(until, reason), checks)),
+                OnCap::Replace => self.replace(wish, flow.priority).unwrap_or_else(|sooner| {
+                    let until = sooner.map_or(until, |sooner| sooner.min(until));
+                    (Ruling::Defer(until, reason), checks)
+                }),
             },
             other => other,
         }
     }
 
-    /// Takes the place of a contact of lower priority that has not left yet, on whatever channel, when its slot is what was missing: the
-    /// lowest priority first, of equals the oldest.
-    fn replace(&mut self, wish: &Wish<'_>, priority: u32) -> Option<(Ruling, Vec<Check>)> {
+    /// The contact of lower priority whose place a wish can take when its slot is what is missing: handed over and not left yet, on whatever
+    /// channel, or recalled already and not yet known not to have left. The recalled ones first (nobody loses anything by them), then the
+    /// lowest priority, of equals the oldest. `Err`: there is none now; when taking one will be enough, if ever.
+    fn victim(&self, wish: &Wish<'_>, priority: u32) -> Result<Taken, Option<Timestamp>> {
         let lower = |contact: &&Contact| {
-            contact.is_pending()
+            (contact.is_pending() || contact.is_withdrawn())
                 && contact.class == Class::Marketing
                 && contact.priority < priority
                 && contact.holds_slot()
         };
         let contacts = self.profile.contacts.iter().filter(lower);
-        let mut victims: Vec<(u32, Timestamp, DecisionId)> = contacts
-            .map(|contact| (contact.priority, contact.handed_at, contact.id))
+        let mut victims: Vec<(bool, u32, Timestamp, DecisionId)> = contacts
+            .map(|contact| {
+                let leaves = !contact.recalled;
+                (leaves, contact.priority, contact.handed_at, contact.id)
+            })
             .collect();
         victims.sort_unstable();
-        for (_, _, victim) in victims {
+        let mut soonest: Option<Timestamp> = None;
+        for (.., victim) in victims {
             // Tried on a copy, so that nothing is retracted in vain.
             let mut tried = self.profile.clone();
-            tried.contacts.get_mut(victim)?.replaced = true;
-            let (ruling, checks) = examine(self.plan, self.ledger, &tried, wish, self.now);
-            if matches!(ruling, Ruling::Pass | Ruling::Observe(_)) {
-                self.recall(victim, Reason::LowerPriority);
-                // Its slot is taken over at once; should it have been sent all the same, that receipt takes the slot again.
-                self.profile.contacts.get_mut(victim)?.replaced = true;
-                self.give_way(victim);
-                return Some((ruling, checks));
+            if let Some(contact) = tried.contacts.get_mut(victim) {
+                contact.replaced = true;
+            }
+            match examine(self.plan, self.ledger, &tried, wish, self.now) {
+                (ruling @ (Ruling::Pass | Ruling::Observe(_)), checks) => {
+                    return Ok((victim, ruling, checks));
+                }
+                (Ruling::Capped(until, _) | Ruling::Defer(until, _), _) => {
+                    soonest = Some(soonest.map_or(until, |known| known.min(until)));
+                }
+                (Ruling::PassOver(_) | Ruling::End(_), _) => {}
             }
         }
+        Err(soonest)
+    }
+
+    /// Takes that place: it is recalled if it was not, and its slot taken over at once; should it have been sent all the same, that receipt
+    /// takes the slot again.
+    fn replace(
+        &mut self,
+        wish: &Wish<'_>,
+        priority: u32,
+    ) -> Result<(Ruling, Vec<Check>), Option<Timestamp>> {
+        let (victim, ruling, mut checks) = self.victim(wish, priority)?;
+        let by = Check {
+            name: "on_cap",
+            passed: false,
+            detail: String::new(),
+            seen: Some(Box::new(Seen {
+                flow: wish.flow.map(|flow| flow.name.to_string()),
+                ..Seen::default()
+            })),
+        };
+        if self.recall_by(victim, Reason::LowerPriority, Some(&by)) {
+            self.give_way(victim);
+        }
+        if let Some(contact) = self.profile.contacts.get_mut(victim) {
+            contact.replaced = true;
+            checks.push(takes_place_of(contact));
+        }
+        Ok((ruling, checks))
+    }
+
+    /// When the current step of an instance that waits would pass the gate as things are: now, or at the time that the gate names. `None` when
+    /// it would not wait but be passed over. Nothing is changed.
+    pub(super) fn would_pass(&self, instance: &Instance) -> Option<Timestamp> {
+        let flow = self.flow_of(instance)?;
+        let step = step_of(&flow, instance.step)?;
+        let subject = Subject::of(instance);
+        if !self.still_wanted(&flow, subject) || !self.holds(step.when.as_ref(), None, subject) {
+            return None;
+        }
+        let offer = flow.offer.as_ref().map(|offer| self.offer(offer, instance));
+        let products = self.products_of(instance);
+        for channel in open_channels(self.plan, instance, step) {
+            let wish = wish(channel, &flow, step, instance, offer.as_ref(), &products);
+            let (ruling, checks) = examine(self.plan, self.ledger, self.profile, &wish, self.now);
+            return match ruling {
+                Ruling::PassOver(_) => continue,
+                Ruling::Pass | Ruling::Observe(_) => Some(self.now),
+                Ruling::Capped(until, _) => {
+                    if step.on_cap != OnCap::Replace {
+                        return Some(until);
+                    }
+                    match self.victim(&wish, flow.priority) {
+                        Ok(_) => Some(self.now),
+                        Err(sooner) => Some(sooner.map_or(until, |sooner| sooner.min(until))),
+                    }
+                }
+                Ruling::Defer(until, _) => Some(until),
+                // What would end it may be over before its time has come.
+                Ruling::End(_) => over_at(&checks),
+            };
+        }
         None
+    }
+}
+
+/// When what failed last is over by itself, where that is known.
+pub(super) fn over_at(checks: &[Check]) -> Option<Timestamp> {
+    checks.last()?.seen.as_ref()?.until
+}
+
+/// What a step wants to say on one of its channels.
+fn wish<'a>(
+    channel: &'a Channel,
+    flow: &'a Flow,
+    step: &'a Step,
+    instance: &'a Instance,
+    offer: Option<&'a Offer>,
+    products: &'a [String],
+) -> Wish<'a> {
+    Wish {
+        channel,
+        class: flow.class,
+        list: flow.list.as_deref(),
+        template: &step.template,
+        offer,
+        flow: Some(flow),
+        instance: &instance.key,
+        products,
+    }
+}
+
+/// Whose slot a contact took over, for the decision log.
+fn takes_place_of(contact: &Contact) -> Check {
+    let flow = contact.flow.as_deref().unwrap_or("a request");
+    Check {
+        name: "on_cap",
+        passed: true,
+        detail: format!("replaces {flow} of {}", contact.handed_at),
+        seen: Some(Box::new(Seen {
+            flow: contact.flow.clone(),
+            channel: Some(contact.channel.clone()),
+            decision: Some(contact.id),
+            at: Some(contact.handed_at),
+            ..Seen::default()
+        })),
     }
 }
 

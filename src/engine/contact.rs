@@ -182,6 +182,7 @@ impl Turn<'_> {
         .id();
         instance.phase = Phase::Waiting;
         instance.passes += 1;
+        instance.deferred = true;
         instance.due = until.min(instance.expires_at);
         let place = place_at(flow, &instance.key, instance.step + 1);
         let mut verdict = self.verdict(VerdictKind::Defer, id, Why::Reason(reason));
@@ -231,6 +232,7 @@ impl Turn<'_> {
                 wish.channel,
                 &self.plan.policy,
                 Some(instance),
+                self.now,
             ),
             decision,
             why: observed.map_or_else(

@@ -3,8 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::policy::{Channel, Policy};
+use crate::profile::person::TraitValue;
 use crate::profile::running::Instance;
 use crate::profile::{Item, OrderRecord, Profile};
+use crate::value::Timestamp;
 
 /// What a sender needs to render, as far as the channel exposes it.
 pub(super) fn context(
@@ -12,6 +14,7 @@ pub(super) fn context(
     channel: &Channel,
     policy: &Policy,
     instance: Option<&Instance>,
+    now: Timestamp,
 ) -> Map<String, Value> {
     let mut context = Map::new();
     for part in &channel.expose {
@@ -30,11 +33,7 @@ pub(super) fn context(
             }
             "products" => instance.map(|instance| products(profile, instance, policy)),
             "last_order" => profile.orders.last().map(|order| last_order(order, policy)),
-            "profile" => Some(json!({
-                "locale": profile.person.locale().or(policy.locale.as_deref()),
-                "time_zone": profile.person.time_zone(),
-                "country": profile.person.country(),
-            })),
+            "profile" => Some(customer(profile, policy, now)),
             _ => None,
         };
         if let Some(value) = value {
@@ -42,6 +41,46 @@ pub(super) fn context(
         }
     }
     context
+}
+
+/// What is known of the customer: traits as the shop told them, and what models say that is not past its time.
+fn customer(profile: &Profile, policy: &Policy, now: Timestamp) -> Value {
+    let person = &profile.person;
+    let traits: Map<String, Value> = person
+        .traits
+        .iter()
+        .map(|entry| {
+            let value = match &entry.value {
+                TraitValue::Bool(value) => json!(value),
+                TraitValue::Number(thousandths) => json!(*thousandths as f64 / 1e3),
+                TraitValue::Text(text) => json!(text),
+            };
+            (entry.name.clone(), value)
+        })
+        .collect();
+    let valid = profile.scores.entries.iter();
+    let valid = valid.filter(|score| score.valid_until.is_none_or(|until| now < until));
+    let scores: Map<String, Value> = valid
+        .map(|score| {
+            let name = match &score.horizon {
+                Some(horizon) => format!("{}/{horizon}", score.model),
+                None => score.model.clone(),
+            };
+            (name, json!(score.value as f64 / 1e6))
+        })
+        .collect();
+    let mut known = Map::new();
+    let locale = person.locale().or(policy.locale.as_deref());
+    known.insert("locale".to_owned(), json!(locale));
+    known.insert("time_zone".to_owned(), json!(person.time_zone()));
+    known.insert("country".to_owned(), json!(person.country()));
+    known.insert("vip".to_owned(), json!(person.vip()));
+    for (part, entries) in [("traits", traits), ("scores", scores)] {
+        if !entries.is_empty() {
+            known.insert(part.to_owned(), Value::Object(entries));
+        }
+    }
+    Value::Object(known)
 }
 
 fn item(item: &Item, policy: &Policy) -> Value {

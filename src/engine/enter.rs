@@ -222,6 +222,7 @@ impl Turn<'_> {
         };
         if let Some(instance) = self.profile.running.instances.get_mut(index) {
             instance.touched_at = at;
+            instance.deferred = false;
             instance.due = due.min(instance.expires_at);
             instance.armed = armed;
             if flow.instance == InstanceKey::Customer {
@@ -305,10 +306,18 @@ impl Turn<'_> {
             };
             return Some((Reason::ExclusiveGroup, refused("exclusive_group", seen)));
         }
+        let winner = Seen {
+            scope: Some(group.to_string()),
+            flow: Some(flow.name.to_string()),
+            ..Seen::default()
+        };
+        let by = refused("exclusive_group", winner);
         let mut index = 0;
         while let Some(instance) = self.profile.running.instances.get(index) {
             match in_group(self, instance) {
-                Some(rival) => self.end_instance(index, &rival, Reason::LowerPriority),
+                Some(rival) => {
+                    self.end_instance(index, &rival, Reason::LowerPriority, Some(&by));
+                }
                 None => index += 1,
             }
         }

@@ -1,7 +1,7 @@
 //! What ends a running instance: purchases that made it pointless, other exits, and successes that an event of the customer is.
 
 use super::turn::{Name, Subject, Turn, place_at};
-use crate::decision::{Reason, VerdictKind, Why};
+use crate::decision::{Check, Reason, VerdictKind, Why};
 use crate::event::{Body, Event, EventType, Order, Stream};
 use crate::flow::{Exit, Flow, InstanceKey, Relevance, Success};
 use crate::profile::fold::Folded;
@@ -95,7 +95,7 @@ impl Turn<'_> {
                 .map(|exit| exit.reason)
                 .or_else(|| reached(&flow, instance, event, folded).then_some(Reason::GoalReached));
             match reason {
-                Some(reason) => self.end_instance(index, &flow, reason),
+                Some(reason) => self.end_instance(index, &flow, reason, None),
                 None => index += 1,
             }
         }
@@ -138,17 +138,30 @@ impl Turn<'_> {
         concerns && self.holds(exit.when.as_ref(), Some(event), Subject::of(instance))
     }
 
-    /// Ends an instance: what it handed over and is still unsent is retracted; what it had yet to say is logged as skipped.
-    pub(super) fn end_instance(&mut self, index: usize, flow: &Flow, reason: Reason) {
+    /// Ends an instance: what it handed over and is still unsent is retracted; what it had yet to say is logged as skipped. `by`: who or what
+    /// ended it, where the reason alone does not say.
+    pub(super) fn end_instance(
+        &mut self,
+        index: usize,
+        flow: &Flow,
+        reason: Reason,
+        by: Option<&Check>,
+    ) {
         let instance = self.profile.running.instances.remove(index);
         let mut recalled = false;
         for handed in &instance.handed {
-            recalled |= self.recall(handed.decision, reason);
+            recalled |= self.recall_by(handed.decision, reason, by);
         }
         let steps = u32::try_from(flow.steps.len()).unwrap_or(u32::MAX);
         let has_more = instance.phase == Phase::Waiting || instance.step + 1 < steps;
         if !recalled && has_more {
-            self.skip(&instance, flow, reason, None, Vec::new());
+            self.skip(
+                &instance,
+                flow,
+                reason,
+                None,
+                by.cloned().into_iter().collect(),
+            );
         }
     }
 
@@ -159,7 +172,7 @@ impl Turn<'_> {
         flow: &Flow,
         reason: Reason,
         channel: Option<&str>,
-        checks: Vec<crate::decision::Check>,
+        checks: Vec<Check>,
     ) {
         let id = Name {
             birth: &instance.birth,

@@ -18,6 +18,7 @@ use crate::flow::{Class, Flow};
 use crate::policy::{Channel, ChannelMode};
 use crate::profile::Profile;
 use crate::profile::person::flow_bucket;
+use crate::profile::running::PendingRequest;
 use crate::value::Timestamp;
 
 mod pressure;
@@ -39,7 +40,25 @@ pub(super) struct Wish<'a> {
     pub(super) products: &'a [String],
 }
 
-impl Wish<'_> {
+impl<'a> Wish<'a> {
+    /// What a request wants to say on one of its channels.
+    pub(super) fn of_request(
+        channel: &'a Channel,
+        request: &'a PendingRequest,
+        offer: Option<&'a Offer>,
+    ) -> Self {
+        Self {
+            channel,
+            class: request.class,
+            list: request.list.as_deref(),
+            template: &request.template,
+            offer,
+            flow: None,
+            instance: &request.request_id,
+            products: &[],
+        }
+    }
+
     fn is_discount(&self) -> bool {
         self.offer.is_some_and(|offer| offer.discount)
     }

@@ -159,7 +159,7 @@ impl Turn<'_> {
                 .flow_of(instance)
                 .filter(|flow| is_barred(flow, instance, their_past))
             {
-                Some(flow) => self.end_instance(index, &flow, Reason::NotReentrant),
+                Some(flow) => self.end_instance(index, &flow, Reason::NotReentrant, None),
                 None => index += 1,
             }
         }
@@ -190,7 +190,7 @@ impl Turn<'_> {
         let instances = &mut self.profile.running.instances;
         let index = instances.len();
         instances.push(instance);
-        self.end_instance(index, flow, reason);
+        self.end_instance(index, flow, reason, None);
     }
 
     /// Both sides run the same instance: the one that spoke goes on; of two that wait the older, restarted by the later.
@@ -246,7 +246,7 @@ impl Turn<'_> {
                 self.end_joined(theirs, flow, reason);
                 return;
             }
-            self.end_instance(index, &other, reason);
+            self.end_instance(index, &other, reason, None);
         }
         self.profile.running.instances.push(theirs);
     }
@@ -359,6 +359,7 @@ fn restart(older: &mut Instance, younger: Instance, flow: &Flow) {
     older.touched_at = younger.touched_at;
     older.due = younger.due.min(older.expires_at);
     older.armed = younger.armed;
+    older.deferred = younger.deferred;
     if flow.instance == InstanceKey::Customer {
         let mut newest = younger.about;
         for old in std::mem::take(&mut older.about) {

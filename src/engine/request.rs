@@ -111,16 +111,7 @@ impl Turn<'_> {
             let Some(channel) = plan.policy.channels.get(name.as_str()) else {
                 continue;
             };
-            let wish = Wish {
-                channel,
-                class: request.class,
-                list: request.list.as_deref(),
-                template: &request.template,
-                offer: offer.as_ref(),
-                flow: None,
-                instance: &request.request_id,
-                products: &[],
-            };
+            let wish = Wish::of_request(channel, &request, offer.as_ref());
             let (ruling, checks) = examine(plan, self.ledger, self.profile, &wish, self.now);
             match ruling {
                 Ruling::Pass => return self.grant(&request, wish, None, checks),
@@ -199,7 +190,13 @@ impl Turn<'_> {
             target: &request.request_id,
         }
         .id();
-        let mut context = context(self.profile, wish.channel, &self.plan.policy, None);
+        let mut context = context(
+            self.profile,
+            wish.channel,
+            &self.plan.policy,
+            None,
+            self.now,
+        );
         context.insert("request".to_owned(), request_context(request));
         self.hand_over(Handover {
             wish,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::forward::Forward;
 use super::{Ledger, Plan};
-use crate::decision::{Cause, DecisionId, Message, Place, Reason, Verdict, VerdictKind, Why};
+use crate::decision::{
+    Cause, Check, DecisionId, Message, Place, Reason, Verdict, VerdictKind, Why,
+};
 use crate::event::{Event, Origin};
 use crate::flow::{Condition, Flow, condition};
 use crate::profile::Profile;
@@ -197,6 +199,11 @@ impl Turn<'_> {
 
     /// Retracts a contact, when it is one that a cancel can still reach. Gives whether it was.
     pub(super) fn recall(&mut self, id: DecisionId, reason: Reason) -> bool {
+        self.recall_by(id, reason, None)
+    }
+
+    /// The same, with who or what stood in its way.
+    pub(super) fn recall_by(&mut self, id: DecisionId, reason: Reason, by: Option<&Check>) -> bool {
         if !self
             .profile
             .contacts
@@ -228,6 +235,7 @@ impl Turn<'_> {
         verdict.route = ProfileKey::parse(&contact.route);
         verdict.channel = Some(self.channel_name(&contact.channel));
         verdict.place = place_of(&contact);
+        verdict.checks = by.cloned().into_iter().collect();
         verdict.target = Some(id);
         verdict.message = Some(Message::Cancel { cancels: id });
         self.verdicts.push(verdict);

@@ -308,11 +308,21 @@ impl Told<'_> {
     }
 
     fn lower_priority(&self) -> String {
-        if self.check.check.is_empty() {
-            return "something of higher priority took its place".to_owned();
+        let flow = self.flow();
+        match self.check.check.as_str() {
+            "" => "something of higher priority took its place".to_owned(),
+            "exclusive_group" => {
+                let group = self.check.scope.as_deref().unwrap_or_default();
+                format!("{flow}, of the same group `{group}` and higher priority, began")
+            }
+            "on_cap" => format!("{flow}, of higher priority, took its place"),
+            _ => {
+                let at = self.at(self.check.until);
+                format!(
+                    "{flow}, of higher priority, is to go first at {at}, and there is room for one"
+                )
+            }
         }
-        let (flow, at) = (self.flow(), self.at(self.check.until));
-        format!("{flow}, of higher priority, is to go first at {at}, and there is room for one")
     }
 
     fn group(&self) -> String {

@@ -113,6 +113,12 @@ impl Contact {
         !self.observed && !self.recalled && self.failed_at.is_none() && !self.was_sent()
     }
 
+    /// Recalled, and by all that is known it has not left: the sender's word is still due.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.recalled && self.failed_at.is_none() && !self.was_sent()
+    }
+
     /// Did it leave the sender? Any later receipt says so too.
     #[must_use]
     pub fn was_sent(&self) -> bool {

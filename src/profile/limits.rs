@@ -231,6 +231,7 @@ mod tests {
                 .collect(),
             order_id: Some(id(n)),
             cart_id: Some(id(n)),
+            deferred: true,
         }
     }
 

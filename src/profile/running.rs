@@ -182,6 +182,9 @@ pub struct Instance {
     /// The cart it is about.
     #[n(16)]
     pub cart_id: Option<String>,
+    /// The gate let it wait until `due`: what makes room before that brings it back at once.
+    #[cbor(n(17), default)]
+    pub deferred: bool,
 }
 
 /// A `send_requested` that waits for the gate.

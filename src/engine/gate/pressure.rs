@@ -138,6 +138,7 @@ impl Gate<'_> {
         self.seen = twice.map(|contact| {
             let mut seen = said_before(contact);
             seen.at = Some(contact.handed_at);
+            seen.until = Some(contact.handed_at.plus(self.plan.policy.same_message));
             seen.window = Some(self.plan.policy.same_message.to_string());
             Box::new(seen)
         });
