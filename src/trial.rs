@@ -89,18 +89,22 @@ pub struct Told {
     pub cause: Option<EventType>,
 }
 
-/// Plays the tests of `files` whose name contains `only`.
+/// Plays the tests of `files` whose name contains `only`. `beside` are the other files of the set: tests may name their flows, and their own
+/// tests are not played.
 ///
 /// # Errors
-/// Every problem of the files, when there is one: flows first, then tests.
+/// Every problem of the files, when there is one: flows first, then tests. A file beside them is asked for only by a test that names it.
 pub fn run(
     files: &[(String, String)],
+    beside: &[(String, String)],
     setting: Setting<'_>,
     only: Option<&str>,
 ) -> Result<Report, Vec<Problem>> {
     let mut stage = Stage {
         setting,
         flows: BTreeMap::new(),
+        beside: BTreeMap::new(),
+        unread: Vec::new(),
         policies: BTreeMap::new(),
     };
     let mut found = Vec::new();
@@ -116,6 +120,15 @@ pub fn run(
     }
     if !found.is_empty() {
         return Err(found);
+    }
+    for (name, text) in beside {
+        match trial::read(&FlowFile { name, text }) {
+            Ok((flow, _)) if !stage.flows.contains_key(&flow) => {
+                stage.beside.insert(flow, (name, text));
+            }
+            Ok(_) => {}
+            Err(problems) => stage.unread.extend(problems),
+        }
     }
     let mut report = Report {
         coverage: stage.coverage()?,
@@ -152,6 +165,10 @@ struct Stage<'a> {
     setting: Setting<'a>,
     /// Name and text of the file of each flow.
     flows: BTreeMap<String, (&'a str, &'a str)>,
+    /// The same of those that stand beside them.
+    beside: BTreeMap<String, (&'a str, &'a str)>,
+    /// What is wrong with files beside them that cannot be read.
+    unread: Vec<Problem>,
     /// By what the tests lay over the configuration.
     policies: BTreeMap<Vec<String>, Configured>,
 }
@@ -185,6 +202,7 @@ impl<'a> Stage<'a> {
         let files: Vec<FlowFile<'_>> = self
             .flows
             .iter()
+            .chain(&self.beside)
             .filter(|(flow, _)| names.contains(flow.as_str()))
             .map(|(_, (name, text))| FlowFile { name, text })
             .collect();
@@ -210,6 +228,13 @@ impl<'a> Stage<'a> {
         Ok(Coverage::of(&flows))
     }
 
+    /// Why a flow that a test names is not there: perhaps its file is broken.
+    fn why_unread(&self, what: &str) -> String {
+        let lines = self.unread.iter().map(ToString::to_string);
+        let all: Vec<String> = std::iter::once(what.to_owned()).chain(lines).collect();
+        all.join("\n")
+    }
+
     fn play(&mut self, flow: &str, trial: &Trial) -> Result<Vec<Told>, String> {
         let flags: Vec<String> = trial
             .config
@@ -220,11 +245,18 @@ impl<'a> Stage<'a> {
         let (config, policy) = &*configured;
         let mut names = BTreeSet::from([flow]);
         match &trial.with {
-            With::All => names.extend(self.flows.keys().map(String::as_str)),
+            With::All if !self.unread.is_empty() => {
+                return Err(self.why_unread("not all of the set can be read"));
+            }
+            With::All => {
+                let all = self.flows.keys().chain(self.beside.keys());
+                names.extend(all.map(String::as_str));
+            }
             With::Named(with) => {
                 for name in with {
-                    if !self.flows.contains_key(&name.value) {
-                        return Err(format!("there is no flow `{}`", name.value));
+                    let has = |set: &BTreeMap<String, _>| set.contains_key(&name.value);
+                    if !has(&self.flows) && !has(&self.beside) {
+                        return Err(self.why_unread(&format!("there is no flow `{}`", name.value)));
                     }
                     names.insert(&name.value);
                 }

@@ -5,6 +5,7 @@
 )]
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The program, with the environment of the test taken away where it could lay itself over the configuration.
@@ -31,6 +32,14 @@ fn said(arguments: &[&str]) -> (i32, String, String) {
     )
 }
 
+/// An empty directory of its own.
+fn directory(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("tidegate-cli-{name}-{}", std::process::id()));
+    drop(std::fs::remove_dir_all(&path));
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
 const LOCAL: &str = "deploy/local/tidegate.yaml";
 
 #[test]
@@ -41,6 +50,86 @@ fn the_shipped_configuration_and_flows_are_good() {
         out.contains("9 flows (abandoned_browse, abandoned_cart, "),
         "{out}"
     );
+}
+
+#[test]
+fn the_tests_of_the_shipped_flows_reach_every_flow_step_and_exit() {
+    let (code, out, told) = said(&["test", "--config", LOCAL, "--coverage"]);
+    assert_eq!((code, told.as_str()), (0, ""), "{out}");
+    let reach = out
+        .lines()
+        .find(|line| line.starts_with("tests reach"))
+        .unwrap();
+    let words: Vec<&str> = reach.split([' ', ',']).collect();
+    let pairs: Vec<(&str, &str)> = words
+        .windows(3)
+        .filter(|words| words[1] == "of")
+        .map(|words| (words[0], words[2]))
+        .collect();
+    // Flows, steps, exits; which reasons flows can reach is the policy's matter.
+    assert_eq!(pairs.len(), 4, "{reach}");
+    assert!(pairs[..3].iter().all(|(some, all)| some == all), "{out}");
+}
+
+#[test]
+fn a_single_file_is_tested_against_the_flows_that_stand_beside_it() {
+    let directory = directory("beside");
+    let write = |name: &str, text: &str| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let flow = |name: &str| {
+        format!(
+            "flow: {name}\nclass: service\nlist: orders\nenter: {{ events: [signed_up] }}\nsteps:\n  - {{ channel: email, template: {name} }}\n"
+        )
+    };
+    write("other.yaml", &flow("other"));
+    let tests = "tests:\n  - name: both speak\n    with: [other]\n    events: [{ at: 2026-03-01T10:00:00Z, type: signed_up, customer_id: c }]\n    expect: [{ kind: trigger, flow: one }, { kind: trigger, flow: other }]\n";
+    let one = write("one.yaml", &(flow("one") + tests));
+    let (code, out, told) = said(&["test", &one]);
+    assert_eq!((code, told.as_str()), (0, ""), "{out}");
+    assert!(out.contains("1 tests, 0 failed"), "{out}");
+    write("other.yaml", "flow: other\nclass: [\n");
+    let (code, out, _) = said(&["test", &one]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("there is no flow `other`") && out.contains("other.yaml:"),
+        "{out}"
+    );
+}
+
+#[test]
+fn validate_looks_at_the_tests_too_and_tells_a_missing_directory_with_the_rest() {
+    let directory = directory("validate");
+    let flow = directory.join("flow.yaml");
+    let text = "flow: one\nclass: service\nlist: orders\nenter: { events: [signed_up], when: \"profile.vipp\" }\nsteps:\n  - { channel: email, template: a }\n\
+                tests:\n  - name: a test\n    wiht: all\n    with: [oen]\n    events:\n      - { at: 2026-03-01T10:00:00Z, type: sined_up, customer_id: c }\n    expect: [{ kind: triger }]\n";
+    std::fs::write(&flow, text).unwrap();
+    let flows = format!("flows=[{}, /nowhere/flows]", flow.display());
+    let (code, _, told) = said(&[
+        "validate",
+        "--config",
+        LOCAL,
+        "--set",
+        &flows,
+        "--set",
+        "commit.max_records=0",
+    ]);
+    assert_eq!(code, 78);
+    for part in [
+        "commit.max_records: is out of bounds",
+        "cannot read flows /nowhere/flows: No such file or directory",
+        "did you mean `profile.vip`?",
+        "unknown key `wiht` in a test",
+        "there is no flow `oen`",
+        "unknown event `sined_up`",
+        "did you mean `signed_up`?",
+        "unknown kind `triger`",
+        "7 problems",
+    ] {
+        assert!(told.contains(part), "missing {part} in\n{told}");
+    }
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::exit::{Exit, Stop};
 use crate::config::{Config, ConfigError, MappingSetting, Overrides, Problems};
 use crate::engine::Plan;
 use crate::flow::FlowSet;
 use crate::flow::compile::{FlowFile, Surroundings, compile};
 use crate::flow::problem::Problem;
+use crate::flow::spec::trial;
 use crate::plan::{self, InputError};
 use crate::policy::Policy;
 
@@ -73,8 +75,9 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
                     .any(|part| path.starts_with(part))
         })
     });
+    let (texts, mut found) = readable(&config.flows.0);
     if in_the_way {
-        let files = Vec::new();
+        let files = found;
         return Err(Findings {
             config: problems,
             files,
@@ -83,8 +86,8 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
     }
     let policy = policy(&config, path);
     // The address key's file says nothing about flows.
-    let compiled = flow_set(&config, &config.flows.0)?;
-    let mut found = compiled.as_ref().err().cloned().unwrap_or_default();
+    let compiled = compiled(&config, &texts);
+    found.extend(compiled.as_ref().err().into_iter().flatten().cloned());
     found.extend(mapping_problems(&config)?);
     match (compiled, problems) {
         (Ok(flows), None) if found.is_empty() => Ok((
@@ -99,6 +102,30 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadEr
             files: found,
         }
         .into()),
+    }
+}
+
+/// The same, and the tests that stand beside the flows are looked at too: a test that cannot be played is found before it is wanted.
+///
+/// # Errors
+/// Every problem of configuration, flows and tests, at once.
+pub fn load_with_tests(path: &Path, overrides: &Overrides) -> Result<(Config, Plan), LoadError> {
+    let loaded = load(path, overrides);
+    let (config, _) = Config::examine(path, overrides)?;
+    let (texts, _) = readable(&config.flows.0);
+    let found = trial::problems(&files_of(&texts));
+    match (loaded, found.is_empty()) {
+        (loaded, true) => loaded,
+        (Ok(_), false) => Err(Findings {
+            config: None,
+            files: found,
+        }
+        .into()),
+        (Err(LoadError::Wrong(mut findings)), false) => {
+            findings.files.extend(found);
+            Err(findings.into())
+        }
+        (Err(error), false) => Err(error),
     }
 }
 
@@ -144,17 +171,45 @@ fn flow_set(
     config: &Config,
     paths: &[PathBuf],
 ) -> Result<Result<FlowSet, Vec<Problem>>, LoadError> {
-    let files = flow_texts(paths)?;
-    let named: Vec<FlowFile<'_>> = files
-        .iter()
-        .map(|(name, text)| FlowFile { name, text })
-        .collect();
+    Ok(compiled(config, &flow_texts(paths)?))
+}
+
+fn files_of(texts: &[(String, String)]) -> Vec<FlowFile<'_>> {
+    let files = texts.iter().map(|(name, text)| FlowFile { name, text });
+    files.collect()
+}
+
+/// What stands in these files, compiled.
+fn compiled(config: &Config, texts: &[(String, String)]) -> Result<FlowSet, Vec<Problem>> {
     let (channels, currency_digits) = config.flow_surroundings();
     let surroundings = Surroundings {
         channels: &channels,
         currency_digits,
     };
-    Ok(compile(&named, &surroundings))
+    compile(&files_of(texts), &surroundings)
+}
+
+/// Name and text of every flow file that can be read, and what is wrong with the paths that cannot.
+fn readable(paths: &[PathBuf]) -> (Vec<(String, String)>, Vec<Problem>) {
+    let (mut texts, mut found) = (Vec::new(), Vec::new());
+    for path in paths {
+        match flow_texts(std::slice::from_ref(path)) {
+            Ok(files) => texts.extend(files),
+            Err(error) => {
+                let remedy = "`flows` in the configuration names it: a file, or a directory with *.yaml files";
+                found.push(Problem {
+                    file: path.display().to_string(),
+                    line: 0,
+                    column: 0,
+                    width: 1,
+                    excerpt: String::new(),
+                    message: Stop::of(Exit::Config, &error).text,
+                    remedy: Some(remedy.to_owned()),
+                });
+            }
+        }
+    }
+    (texts, found)
 }
 
 /// What is wrong with the mappings that stand in files of their own; those within the configuration were told with its problems.

@@ -4,7 +4,7 @@
 //!  files ─ stamps differ, and stand still for one look ─► contents differ ─► load, check everything ─┬─ good ─► workers take it between batches
 //!  SIGHUP ───────────────────────────────────────────────────────────────────────────────────────────┴─ not: the old set stays, an alarm rises
 //! ```
-//! What may change: flows, policy with its control group, and the modes of channels. Whatever else differs waits for a restart and is named.
+//! What may change: flows, policy with its control group, and the mode, cost, quiet hours and breaker of channels. Whatever else differs waits for a restart and is named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;

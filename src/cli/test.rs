@@ -1,5 +1,6 @@
 //! `test`: the tests that stand beside flows.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,7 +14,8 @@ use crate::trial::{self, Outcome, Report, Setting};
 /// What is asked for.
 #[derive(Debug, Args)]
 pub(super) struct Test {
-    /// Flow files, or directories of them; default: those of the configuration
+    /// Flow files, or directories of them; default: those of the configuration. The flows that a test names with `with` come from there, from
+    /// the configuration's set, or from the file's directory
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// The configuration; without it, and with paths, a shop with three channels and the shipped policy
@@ -41,22 +43,46 @@ impl Test {
             (None, true) => Some(PathBuf::from("tidegate.yaml")),
             (None, false) => None,
         };
-        let paths = match &config {
-            Some(path) if self.paths.is_empty() => Config::load(path, &overrides)?.flows.0,
-            Some(_) | None => self.paths,
+        let configured = match &config {
+            Some(path) => Config::load(path, &overrides)?.flows.0,
+            None => Vec::new(),
         };
-        let files = load::flow_texts(&paths)?;
+        let (files, beside) = if self.paths.is_empty() {
+            (load::flow_texts(&configured)?, Vec::new())
+        } else {
+            let files = load::flow_texts(&self.paths)?;
+            let set = if config.is_some() {
+                configured
+            } else {
+                directories(&self.paths)
+            };
+            (files, load::flow_texts(&set)?)
+        };
         let setting = Setting {
             config: config.as_deref(),
             overrides: &overrides,
         };
-        let report = trial::run(&files, setting, self.only.as_deref()).map_err(|problems| {
-            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let text = format!("{}\n{} problems", all.join("\n"), problems.len());
-            Stop::new(Exit::Config, text)
-        })?;
+        let report =
+            trial::run(&files, &beside, setting, self.only.as_deref()).map_err(|problems| {
+                let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                let text = format!("{}\n{} problems", all.join("\n"), problems.len());
+                Stop::new(Exit::Config, text)
+            })?;
         tell(&report, self.coverage, Paint::of(environment), output)
     }
+}
+
+/// The directories that single files stand in: the set that they are of.
+fn directories(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let files = paths.iter().filter(|path| path.is_file());
+    let directories = files.filter_map(|file| file.parent()).map(|parent| {
+        if parent.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            parent.to_owned()
+        }
+    });
+    directories.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn tell(report: &Report, coverage: bool, paint: Paint, output: Output<'_>) -> Result<(), Stop> {

@@ -8,7 +8,8 @@ use super::sections::Config;
 use super::setting::Setting as _;
 
 impl Config {
-    /// This configuration with what a running process takes of a new one: flows, policy with its control group, and the modes of channels.
+    /// This configuration with what a running process takes of a new one: flows, policy with its control group, and of channels mode,
+    /// cost, quiet hours and breaker.
     #[must_use]
     pub fn taking(&self, new: &Self) -> Self {
         let mut taken = Self {
@@ -21,6 +22,9 @@ impl Config {
         for (name, channel) in &mut taken.channels {
             if let Some(new) = new.channels.get(name) {
                 channel.mode = new.mode;
+                channel.cost = new.cost.clone();
+                channel.quiet_hours.clone_from(&new.quiet_hours);
+                channel.breaker = new.breaker.clone();
             }
         }
         taken
@@ -31,8 +35,14 @@ impl Config {
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
         compare(&self.print(), &other.print(), "", &mut found);
-        if found.is_empty() && self != other {
-            found.push("a secret".to_owned());
+        // A secret prints as its kind alone.
+        for (section, differs) in [
+            ("identity", self.identity != other.identity),
+            ("kafka", self.kafka != other.kafka),
+        ] {
+            if differs && !found.iter().any(|path| path.starts_with(section)) {
+                found.push(format!("a secret of {section}"));
+            }
         }
         found
     }
@@ -64,7 +74,7 @@ mod tests {
     use crate::config::{Mode, Overrides};
 
     #[test]
-    fn flows_policy_and_modes_are_taken_and_the_rest_is_named() {
+    fn flows_policy_and_how_channels_are_used_are_taken_and_the_rest_is_named() {
         let text = include_str!("../trial/built_in.yaml");
         let old = Config::parse("t.yaml", text, &Overrides::default()).unwrap();
         let flags = [
@@ -73,6 +83,9 @@ mod tests {
             "flows=[other]",
             "channels.sms.mode=stopped",
             "channels.sms.cost=0.07",
+            "channels.sms.quiet_hours={from: \"22:00\", to: \"07:00\"}",
+            "channels.sms.breaker.failures=3",
+            "channels.sms.needs_address=false",
             "commit.max_records=7",
             "identity.address_key=another-secret-of-theirs",
         ];
@@ -85,10 +98,14 @@ mod tests {
         assert_eq!(taken.channels["sms"].mode, Mode::Stopped);
         assert_eq!((&taken.policy, &taken.flows), (&new.policy, &new.flows));
         assert_eq!(taken.control_group, new.control_group);
-        let left = ["channels.sms.cost", "commit.max_records"];
+        let (sms, wanted) = (&taken.channels["sms"], &new.channels["sms"]);
+        assert_eq!(sms.quiet_hours, wanted.quiet_hours);
+        assert_eq!((&sms.cost, &sms.breaker), (&wanted.cost, &wanted.breaker));
+        let left = [
+            "channels.sms.needs_address",
+            "commit.max_records",
+            "a secret of identity",
+        ];
         assert_eq!(taken.differences(&new), left);
-        let mut rest = new.clone();
-        rest.identity = old.identity.clone();
-        assert_eq!(rest.differences(&new), ["a secret"]);
     }
 }

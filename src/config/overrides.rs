@@ -174,7 +174,8 @@ fn put(root: &mut Node, path: &[String], value: &str, place: &Place, problems: &
 
 /// The entry of that name of a mapping (made when missing), or of that number of a list; `None` in everything else.
 fn child<'a>(node: &'a mut Node, name: &str, place: &Place) -> Option<&'a mut Node> {
-    if node.value == Value::Null {
+    // `none` stands for a section that is not there: what is laid over it makes it.
+    if node.value == Value::Null || node.value == Value::Text("none".to_owned()) {
         node.value = Value::Map(Vec::new());
     }
     match &mut node.value {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::problem::{At, Problem, Problems, did_you_mean};
 use super::spec::FlowSpec;
+use super::spec::read::NAMELESS;
 use super::{Flow, FlowSet};
 use crate::policy::{Channel, Policy};
 use crate::value::Span;
@@ -74,7 +75,9 @@ pub fn compile(
         let spec = spec(file.text, &mut problems);
         if let Some(spec) = &spec {
             let name: Arc<str> = spec.flow.value.as_str().into();
-            if let Some(other) = seen.insert(Arc::clone(&name), file.name) {
+            if let Some(other) = seen.insert(Arc::clone(&name), file.name)
+                && *name != *NAMELESS
+            {
                 problems.add(
                     spec.flow.place,
                     format!("there is a flow `{name}` already, in {other}"),
@@ -92,7 +95,7 @@ pub fn compile(
         problems.add(
             super::problem::Place::default(),
             format!("{} flows are more than {MAX_FLOWS}", files.len()),
-            "",
+            "run a second application for the rest",
         );
         found.extend(problems.into_sorted());
     }
@@ -130,7 +133,7 @@ fn spec(text: &str, problems: &mut Problems<'_>) -> Option<FlowSpec> {
                 MAX_TEXT / 1024,
                 text.len().div_ceil(1024)
             ),
-            "",
+            "leave some of its tests out, or write two flows",
         );
         return None;
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+mod scalar;
+
 /// A place in a flow file; lines and columns count from 1, columns in characters. Line 0: the file as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -131,39 +133,27 @@ impl<'a> Problems<'a> {
         });
     }
 
-    /// Where `start..end` (in characters of the text that the scalar at `place` holds) stands in the file; the whole
-    /// scalar when it is folded or escaped, so that the two do not match character by character.
+    /// Where `start..end` (in characters of the text that the scalar at `place` holds) stands in the file; the whole scalar when the two do
+    /// not match, as with escapes that stand for other characters.
     pub(crate) fn within(&self, place: Place, value: &str, start: usize, end: usize) -> Place {
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let line = usize::try_from(place.line.saturating_sub(1)).unwrap_or_default();
-        let column = usize::try_from(place.column.saturating_sub(1)).unwrap_or_default();
-        let before: String = value.chars().take(start).collect();
-        let row = before.matches('\n').count();
-        let in_row = before
-            .rsplit('\n')
-            .next()
-            .map_or(0, |line| line.chars().count());
-        let (Some(raw), Some(meant)) = (self.text.lines().nth(line + row), value.lines().nth(row))
-        else {
+        let Some(places) = scalar::places(self.text, place, value) else {
             return place;
         };
-        let found = if row == 0 {
-            let rest: String = raw.chars().skip(column).collect();
-            let quoted = usize::from(rest.starts_with(['"', '\'']));
-            rest.get(quoted..)
-                .is_some_and(|rest| rest.starts_with(meant))
-                .then_some(column + quoted)
-        } else {
-            // A literal block: the same lines, indented.
-            raw.strip_suffix(meant)
-                .filter(|indent| indent.trim().is_empty())
-                .map(|indent| indent.chars().count())
+        let Some(&(line, column)) = places.get(start).or_else(|| places.last()) else {
+            return place;
         };
-        found.map_or(place, |indent| Place {
-            line: place.line.saturating_add(number(row)),
-            column: number(indent + in_row + 1),
-            width: number(end.saturating_sub(start).max(1)),
-        })
+        // One past the last character stands right behind it.
+        let past = u32::from(start >= places.len());
+        let here = places.iter().zip(value.chars()).skip(start);
+        let here = here.take(end.saturating_sub(start).max(1));
+        let on_line = here.take_while(|((row, _), _)| *row == line);
+        let last = on_line.filter(|(_, c)| !c.is_whitespace()).last();
+        let width = last.map_or(1, |((_, last), _)| last.saturating_sub(column) + 1);
+        Place {
+            line,
+            column: column + past,
+            width,
+        }
     }
 
     /// Is there none?
@@ -196,8 +186,29 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
         Some((_, name)) => format!("did you mean `{name}`?"),
         None if known.is_empty() => String::new(),
         None if known.len() <= LISTED => format!("known: {}", known.join(", ")),
-        None => String::new(),
+        None => format!("the nearest are {}", nearest_three(written, known)),
     }
+}
+
+/// Three of many names: those that begin alike first, then those that are spelt alike.
+fn nearest_three(written: &str, mut known: Vec<&str>) -> String {
+    let alike = |name: &str| {
+        let pairs = written.chars().zip(name.chars());
+        pairs.take_while(|(a, b)| a == b).count().min(4)
+    };
+    known.sort_by_key(|name| {
+        (
+            std::cmp::Reverse(alike(name)),
+            distance(written, name),
+            *name,
+        )
+    });
+    let three: Vec<String> = known
+        .into_iter()
+        .take(3)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    three.join(", ")
 }
 
 /// Edits (insert, delete, replace, swap of neighbours) between two short names.
@@ -237,24 +248,41 @@ mod tests {
         assert_eq!(did_you_mean("emial", known), "did you mean `email`?");
         assert_eq!(did_you_mean("pusch", known), "did you mean `push`?");
         assert_eq!(did_you_mean("telegram", known), "known: email, push, sms");
+        let many: Vec<String> = (0..20).map(|n| format!("order_{n}{n}{n}")).collect();
+        let many = many.iter().map(String::as_str).chain(["checkout_started"]);
+        let said = did_you_mean("checkout_begun", many);
+        assert!(
+            said.starts_with("the nearest are `checkout_started`, "),
+            "{said}"
+        );
         assert_eq!(distance("abc", "abc"), 0);
         assert_eq!(distance("ab", "ba"), 1);
         assert_eq!(distance("", "abc"), 3);
     }
 
     #[test]
-    fn a_part_of_a_scalar_is_found_in_plain_quoted_and_literal_text() {
-        let text = "a: b == 1\nc: \"d == 2\"\ne: |\n  f\n  && g\nh: \"i\\u0020j\"\n";
-        let problems = Problems::of("x", text);
+    fn a_part_of_a_scalar_is_found_in_plain_quoted_literal_and_folded_text() {
+        let text = "a: b == 1\nc: \"d == 2\"\ne: |\n  f\n  && g\nh: \"i\\u0020j\"\nk: 'l == ''m''@\nn: >-\n  o &&\n  p == 3\n"
+            .replace('@', "'");
+        let problems = Problems::of("x", &text);
         let place = |line, column| Place {
             line,
             column,
             width: 1,
         };
-        assert_eq!(problems.within(place(1, 4), "b == 1", 2, 4).column, 6);
-        assert_eq!(problems.within(place(2, 4), "d == 2", 2, 4).column, 7);
-        let found = problems.within(place(4, 3), "f\n&& g\n", 5, 6);
-        assert_eq!((found.line, found.column), (5, 6));
-        assert_eq!(problems.within(place(6, 4), "i j", 2, 3), place(6, 4));
+        let found = |place, value, start, end| {
+            let found = problems.within(place, value, start, end);
+            (found.line, found.column, found.width)
+        };
+        assert_eq!(found(place(1, 4), "b == 1", 2, 4), (1, 6, 2));
+        assert_eq!(found(place(2, 4), "d == 2", 2, 4), (2, 7, 2));
+        // A block is placed at its sign, or where its text begins.
+        assert_eq!(found(place(3, 4), "f\n&& g\n", 5, 6), (5, 6, 1));
+        assert_eq!(found(place(4, 3), "f\n&& g\n", 5, 6), (5, 6, 1));
+        assert_eq!(found(place(6, 4), "i j", 2, 3), (6, 4, 1));
+        assert_eq!(found(place(7, 4), "l == 'm'", 5, 8), (7, 10, 4));
+        assert_eq!(found(place(8, 4), "o && p == 3", 5, 11), (10, 3, 6));
+        assert_eq!(found(place(9, 3), "o && p == 3", 2, 11), (9, 5, 2));
+        assert_eq!(found(place(1, 4), "b == 1", 6, 7), (1, 10, 1));
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problem::{At, Place, Problems};
 
-mod read;
+pub(super) mod read;
 pub mod tree;
 pub mod trial;
 
@@ -64,7 +64,7 @@ pub struct FlowSpec {
 }
 
 /// What begins an instance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct EnterSpec {
     /// Any of these events.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -55,7 +55,7 @@ impl Check<'_, '_> {
         ];
         let written: Vec<_> = ways.into_iter().flatten().collect();
         if let Some(second) = written.get(1) {
-            return self.bad(
+            self.bad::<()>(
                 *second,
                 "a flow begins in one way",
                 format!("write one of {WAYS}, and a flow of its own for the other"),
@@ -80,8 +80,10 @@ impl Check<'_, '_> {
         let events = match &on {
             Some(Occasion::Events(events)) => Some(events.as_slice()),
             Some(Occasion::Absence { .. } | Occasion::Moment(_) | Occasion::Becomes(_)) => None,
-            // The condition cannot be judged by events that are not known.
-            None if spec.events.is_some() => return None,
+            // Which events they are is not known: then the condition may ask for what any of them tells.
+            None if spec.absence.is_none() && spec.at.is_none() && spec.becomes.is_none() => {
+                Some(EventType::ALL)
+            }
             None => None,
         };
         let when = self.condition(spec.when.as_ref(), events)?;
@@ -107,7 +109,7 @@ impl Check<'_, '_> {
                 self.bad::<()>(
                     written.place,
                     format!("`{}` begins no flow", event.name()),
-                    "",
+                    "leave it out",
                 );
             } else if let Some(key) = instance
                 && !carries(event, key)
@@ -143,7 +145,7 @@ impl Check<'_, '_> {
             return self.bad(
                 written.place,
                 format!("`for` is shorter than {SHORTEST_ABSENCE}"),
-                "",
+                format!("write `for: {SHORTEST_ABSENCE}` or more"),
             );
         }
         Some(Occasion::Absence {
@@ -199,12 +201,14 @@ impl Check<'_, '_> {
                     .iter()
                     .map(|(landmark, _)| landmark.name())
                     .chain(moment::WEEKDAYS);
-                let near = did_you_mean(first, names);
+                let is_time = first.starts_with(|c: char| c.is_ascii_digit());
                 // A name that is right is not what is wrong.
-                let remedy = if near.is_empty() || Landmark::parse(first).is_some() {
+                let remedy = if is_time || moment::WEEKDAYS.contains(&first) {
+                    "a time of day goes from 00:00 to 23:59, as in \"08:30 local\" or \"monday 08:30 local\"".to_owned()
+                } else if Landmark::parse(first).is_some() {
                     format!("write {EXPECTED}")
                 } else {
-                    near
+                    did_you_mean(first, names)
                 };
                 self.bad(written.place, format!("`{key}`: {error}"), remedy)
             }
@@ -238,6 +242,7 @@ impl Check<'_, '_> {
         written: Option<&AfterSpec>,
         instance: Option<InstanceKey>,
     ) -> Option<Wait> {
+        let mut whole = true;
         let mut wait = Wait {
             span: Span::ZERO,
             restarts: true,
@@ -257,7 +262,8 @@ impl Check<'_, '_> {
                 at,
             }) => {
                 if let (Some(_), Some(second)) = (inactivity, delay) {
-                    return self.bad(
+                    whole = false;
+                    self.bad::<()>(
                         second.place,
                         "a wait is an `inactivity` or a `delay`",
                         "an inactivity is begun anew by each further event of the instance, a delay is not",
@@ -288,7 +294,7 @@ impl Check<'_, '_> {
                 "write `instance: product_id`",
             );
         }
-        Some(wait)
+        whole.then_some(wait)
     }
 
     pub(super) fn reenter(&mut self, written: Option<&ReenterSpec>) -> Option<Reenter> {

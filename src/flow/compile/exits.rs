@@ -18,7 +18,7 @@ pub(super) fn compile(written: &[ExitSpec], check: &mut Check<'_, '_>) -> Option
         return check.bad(
             place,
             format!("{} exit rules are more than {MAX_EXITS}", written.len()),
-            "",
+            "join those of one reason: `events: [ … ]`",
         );
     }
     let exits: Vec<_> = written.iter().map(|written| exit(written, check)).collect();
@@ -49,10 +49,11 @@ fn exit(written: &ExitSpec, check: &mut Check<'_, '_>) -> Option<Exit> {
             check.problems,
         ),
     };
-    let events = events?;
-    let when = check.condition(written.when.as_ref(), Some(&events));
+    // By events that are not known a condition may ask for what any of them tells.
+    let known = events.as_deref().filter(|events| !events.is_empty());
+    let when = check.condition(written.when.as_ref(), known.or(Some(EventType::ALL)));
     if let Some(relevant) = &written.relevant {
-        for event in &events {
+        for event in known.unwrap_or_default() {
             if !matches!(event, EventType::OrderCompleted | EventType::OrderUpdated) {
                 check.bad::<()>(
                     relevant.place,
@@ -66,7 +67,7 @@ fn exit(written: &ExitSpec, check: &mut Check<'_, '_>) -> Option<Exit> {
         }
     }
     Some(Exit {
-        events,
+        events: events?,
         when: when?,
         relevant: relevant?,
         reason: reason?,

@@ -56,7 +56,7 @@ pub(super) fn compile(
         .map(|offer| check.offer(offer, instance));
     let steps = steps::compile(spec, &mut check);
     if let (Some(after), Some(expires), Some(steps)) = (after, expires, &steps) {
-        steps::check_time(spec, after.span, expires, steps, &mut check);
+        steps::check_time(spec, after, expires, steps, &mut check);
     }
     // The canonical form is what the version is made of and what is kept: a comment or a test makes no new version.
     let text = match spec.canonical() {
@@ -201,9 +201,12 @@ impl Check<'_, '_> {
             Ok(_) => self.bad(
                 written.place,
                 format!("`{key}` is longer than {longest}"),
-                "",
+                format!("write `{longest}` or less"),
             ),
-            Err(error) => self.bad(written.place, format!("`{key}`: {error}"), ""),
+            Err(error) => {
+                let remedy = span_remedy(&written.value);
+                self.bad(written.place, format!("`{key}`: {error}"), remedy)
+            }
         }
     }
 
@@ -231,7 +234,7 @@ impl Check<'_, '_> {
                     self.bad::<()>(
                         name.place,
                         format!("`{}` stands here twice", event.name()),
-                        "",
+                        "leave one of them out",
                     );
                 }
                 Some(event) => events.push(event),
@@ -274,7 +277,8 @@ impl Check<'_, '_> {
         let mut whole = true;
         while let Some((_, after)) = rest.split_once("${") {
             let Some((name, after)) = after.split_once('}') else {
-                return self.bad(written.id.place, "`${` without `}`", "");
+                let remedy = "close it, as in `${customer_id}`";
+                return self.bad(written.id.place, "`${` without `}`", remedy);
             };
             if !known.contains(&name) {
                 whole = false;
@@ -297,6 +301,27 @@ impl Check<'_, '_> {
             id: written.id.value.as_str().into(),
             discount: written.discount.as_ref().is_some_and(|at| at.value),
         })
+    }
+}
+
+/// What was most likely meant by a length of time that is none: "4 hours", "1 day", "1.5h".
+fn span_remedy(written: &str) -> String {
+    let digits = written.chars().take_while(char::is_ascii_digit).count();
+    let (number, rest) = written.split_at_checked(digits).unwrap_or(("", written));
+    let unit = rest.trim_start().chars().next();
+    let unit = match unit {
+        _ if rest.trim_start().starts_with("ms") => Some("ms"),
+        _ if rest.trim_start().starts_with("mo") => None,
+        Some('s') => Some("s"),
+        Some('m') => Some("m"),
+        Some('h') => Some("h"),
+        Some('d') => Some("d"),
+        Some('w') => Some("w"),
+        Some(_) | None => None,
+    };
+    match unit.filter(|_| !number.is_empty()) {
+        Some(unit) => format!("write `{number}{unit}`"),
+        None => "write a whole number and its unit, such as `4h`".to_owned(),
     }
 }
 

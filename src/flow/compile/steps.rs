@@ -7,7 +7,7 @@ use super::{LONGEST, MAX_STEPS, word};
 use crate::event::EventType;
 use crate::flow::problem::{At, did_you_mean};
 use crate::flow::spec::{ANY, FlowSpec, StepSpec};
-use crate::flow::{OnCap, Step, Success};
+use crate::flow::{Moment, OnCap, Step, Success, Wait};
 use crate::value::Span;
 
 /// product.md §7: cascade 24 h.
@@ -21,7 +21,7 @@ pub(super) fn compile(spec: &FlowSpec, check: &mut Check<'_, '_>) -> Option<Vec<
         return check.bad(
             step.place(),
             format!("{} steps are more than {MAX_STEPS}", spec.steps.len()),
-            "",
+            "leave some out, or write a second flow",
         );
     }
     let steps: Vec<_> = spec
@@ -64,10 +64,10 @@ fn step(
     if let (Some(within), Some(written)) = (within, &written.within)
         && within < SHORTEST_WITHIN
     {
-        return check.bad(
+        check.bad::<()>(
             written.place,
             format!("`within` is shorter than {SHORTEST_WITHIN}"),
-            "a receipt takes longer than that",
+            format!("a receipt takes longer than that: write `within: {SHORTEST_WITHIN}` or more"),
         );
     }
     let when = check.condition(written.when.as_ref(), None);
@@ -117,14 +117,22 @@ fn channels(
         }
         (None, Some(several)) => {
             let mut channels: Vec<Arc<str>> = Vec::new();
+            let mut whole = true;
             for name in &several.value {
-                let channel = channel(check, name)?;
-                if channels.contains(&channel) {
-                    return check.bad(name.place, format!("`{channel}` stands here twice"), "");
+                match channel(check, name) {
+                    Some(channel) if channels.contains(&channel) => {
+                        whole = false;
+                        check.bad::<()>(
+                            name.place,
+                            format!("`{channel}` stands here twice"),
+                            "leave one of them out",
+                        );
+                    }
+                    Some(channel) => channels.push(channel),
+                    None => whole = false,
                 }
-                channels.push(channel);
             }
-            Some(channels)
+            whole.then_some(channels)
         }
         // The reader has told it.
         (None, None) => None,
@@ -232,21 +240,39 @@ fn success(
     check.bad(written.place, message, remedy)
 }
 
+/// The longest that a wait until a moment takes: such a time comes every day, or every week.
+const fn longest_until(moment: Option<Moment>) -> Span {
+    match moment {
+        Some(Moment::Local { weekday: None, .. }) => Span::from_days(1),
+        Some(Moment::Local {
+            weekday: Some(_), ..
+        }) => Span::from_days(7),
+        // What is known of a customer may be half a year away: `expires` begins only then.
+        Some(Moment::Known { .. }) | None => Span::ZERO,
+    }
+}
+
 /// A step that begins only after the instance has ended is never taken.
 pub(super) fn check_time(
     spec: &FlowSpec,
-    after: Span,
+    after: Wait,
     expires: Span,
     steps: &[Step],
     check: &mut Check<'_, '_>,
 ) {
-    let mut begins = after.millis();
+    let until = longest_until(after.until);
+    let mut begins = after.span.millis().saturating_add(until.millis());
     for (step, written) in steps.iter().zip(&spec.steps) {
         if begins >= expires.millis() {
+            let may = if until == Span::ZERO {
+                "begins"
+            } else {
+                "may begin only"
+            };
             check.bad::<()>(
                 written.place(),
                 format!(
-                    "this step begins after {}, when the flow has expired ({expires})",
+                    "this step {may} {} after its entry, when the flow has expired (`expires: {expires}`)",
                     Span::from_millis(begins)
                 ),
                 "make `expires` longer, or `after` and the `within` before it shorter",

@@ -71,7 +71,9 @@ fn every_problem_of_a_broken_file_is_told_with_its_place_and_remedy() {
         "absences",
         "becomes_by_time",
         "choice_of_channel",
+        "condition_blocks",
         "condition_fields",
+        "condition_remedies",
         "condition_syntax",
         "condition_types",
         "key_twice",
@@ -83,16 +85,22 @@ fn every_problem_of_a_broken_file_is_told_with_its_place_and_remedy() {
         "not_yaml",
         "nothing_said",
         "offer_places",
+        "one_slip_hides_no_other",
         "relevance_without_purchase",
         "success_not_reported",
         "unknown_keys",
         "unknown_names",
+        "waits_too_long",
         "ways_of_entry",
         "wrong_shapes",
     ] {
         let said = match compiled(&[(name, yaml)]) {
             Ok(_) => "compiles\n".to_owned(),
-            Err(problems) => text_of(&problems),
+            Err(problems) => {
+                let mute = problems.iter().find(|problem| problem.remedy.is_none());
+                assert!(mute.is_none(), "{name}: no remedy for {mute:?}");
+                text_of(&problems)
+            }
         };
         if std::env::var_os("TIDEGATE_BLESS").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/flows/");

@@ -63,7 +63,7 @@ impl Checker<'_> {
             return self.fault(
                 node,
                 format!("this condition is nested deeper than {MAX_DEPTH}"),
-                "",
+                "write it flatter, or in two flows",
             );
         }
         match &node.expr {
@@ -87,12 +87,18 @@ impl Checker<'_> {
             Expr::Comprehension(_) => self.fault(
                 node,
                 "`all`, `exists`, `map` and `filter` are not part of conditions",
-                "",
+                "ask for one value: `x in [1, 2]`, or `a || b`",
             ),
-            Expr::Map(_) | Expr::Struct(_) => {
-                self.fault(node, "mappings are not part of conditions", "")
-            }
-            Expr::Unspecified => self.fault(node, "something is missing here", ""),
+            Expr::Map(_) | Expr::Struct(_) => self.fault(
+                node,
+                "mappings are not part of conditions",
+                "compare one field with one value",
+            ),
+            Expr::Unspecified => self.fault(
+                node,
+                "something is missing here",
+                "write what it is compared with",
+            ),
         }
     }
 
@@ -102,18 +108,22 @@ impl Checker<'_> {
             LiteralValue::Int(number) => Some((Plan::Whole(*number.inner()), Type::Whole)),
             LiteralValue::UInt(number) => match i64::try_from(*number.inner()) {
                 Ok(number) => Some((Plan::Whole(number), Type::Whole)),
-                Err(_) => self.fault(node, "this number is too large", ""),
+                Err(_) => self.fault(node, "this number is too large", "write a smaller one"),
             },
             LiteralValue::Double(number) => match decimal(*number.inner()) {
                 Some(number) => Some((Plan::Decimal(number), Type::Decimal)),
                 None => self.fault(
                     node,
                     "this number has more than six decimals or is too large",
-                    "",
+                    "write it with six decimals at most",
                 ),
             },
             LiteralValue::String(text) => Some((Plan::Text(text.inner().into()), Type::Text)),
-            LiteralValue::Bytes(_) => self.fault(node, "bytes are not part of conditions", ""),
+            LiteralValue::Bytes(_) => self.fault(
+                node,
+                "bytes are not part of conditions",
+                "write a text: `\"…\"`",
+            ),
             LiteralValue::Null => self.fault(
                 node,
                 "`null` is not part of conditions",
@@ -124,7 +134,7 @@ impl Checker<'_> {
 
     fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Typed {
         let Some(parent) = path(&select.operand) else {
-            return self.fault(node, "only fields have fields", "");
+            return self.fault(node, "only fields have fields", "such as `cart.value`");
         };
         let name = format!("{parent}.{}", select.field);
         let (plan, kind) = match Table::parse(&parent) {
@@ -169,7 +179,7 @@ impl Checker<'_> {
                     return self.fault(
                         node,
                         format!("`{name}` is never told by {}", names.join(", ")),
-                        "",
+                        "ask for a field of `cart` or `profile`, or for an event that tells it",
                     );
                 }
                 Some(_) => {}
@@ -263,7 +273,7 @@ impl Checker<'_> {
                         right.name(),
                         left.name()
                     ),
-                    "",
+                    format!("write {} in both", left.name()),
                 );
             }
         };
@@ -275,11 +285,11 @@ impl Checker<'_> {
             return self.fault(
                 node,
                 "only `profile.traits[\"…\"]` and `profile.scores[\"…\"]` are looked up by name",
-                "",
+                "write a field with a dot, such as `cart.value`",
             );
         };
         let Expr::Literal(LiteralValue::String(text)) = &name.expr else {
-            return self.fault(name, table.wants_text(), "");
+            return self.fault(name, table.wants_text(), table.example());
         };
         Some(table.entry(text.inner()))
     }
@@ -288,7 +298,7 @@ impl Checker<'_> {
         // `"size" in profile.traits` asks whether there is such a trait.
         if let Some(table) = path(list).as_deref().and_then(Table::parse) {
             let Expr::Literal(LiteralValue::String(text)) = &value.expr else {
-                return self.fault(value, table.wants_text(), "");
+                return self.fault(value, table.wants_text(), table.example());
             };
             let (plan, _) = table.entry(text.inner());
             return Some((Plan::Has(Box::new(plan)), Type::Bool));
@@ -304,7 +314,7 @@ impl Checker<'_> {
             return self.fault(
                 list,
                 format!("a list has between 1 and {MAX_LIST} values"),
-                "",
+                "write at least one, or two lists and `||`",
             );
         }
         let typed = self.expression(value, depth);
@@ -317,7 +327,8 @@ impl Checker<'_> {
                 if !comparable(*value_type, kind, true) {
                     let message =
                         format!("{} cannot be equal to {}", value_type.name(), kind.name());
-                    self.fault::<()>(item, message, "");
+                    let remedy = format!("write {} here, or leave it out", value_type.name());
+                    self.fault::<()>(item, message, remedy);
                 }
                 self.closed_set(value, &plan, item);
             }
@@ -338,12 +349,7 @@ impl Checker<'_> {
         let ((left_plan, left_type), (right_plan, right_type)) = (left_typed?, right_typed?);
         let equality = matches!(how, Comparison::Equal | Comparison::NotEqual);
         if !comparable(left_type, right_type, equality) {
-            let remedy = match (left_type, right_type) {
-                (Type::Text, other) | (other, Type::Text) if other.is_number() => {
-                    "write the number without quotes"
-                }
-                _ => "",
-            };
+            let remedy = self.mend(left, left_type, right, right_type);
             if (left_type, right_type) == (Type::Bool, Type::Bool) {
                 return self.fault(right, "true and false have no order", "use `==` or `!=`");
             }
@@ -398,12 +404,14 @@ impl Checker<'_> {
         };
         let divides = matches!(how, Arithmetic::Divide | Arithmetic::Remainder);
         if divides && matches!(right_plan, Plan::Whole(0) | Plan::Decimal(0)) {
-            return self.fault(right, "this divides by zero", "");
+            let remedy = "divide by another number, or leave the division out";
+            return self.fault(right, "this divides by zero", remedy);
         }
         if how == Arithmetic::Remainder
             && (left_type == Type::Decimal || right_type == Type::Decimal)
         {
-            return self.fault(right, "`%` is for whole numbers", "");
+            let remedy = "ask for a range instead, such as `cart.value >= 20.0`";
+            return self.fault(right, "`%` is for whole numbers", remedy);
         }
         Some((
             Plan::Arithmetic(how, Box::new((left_plan, right_plan))),
@@ -440,7 +448,15 @@ impl Checker<'_> {
             return Some((plan, kind));
         }
         let message = format!("{sign} wants a number, this is {}", kind.name());
-        self.fault(node, message, "")
+        let remedy = match kind {
+            Type::Text => {
+                "texts are not counted with: compare them with `==`, or ask `startsWith`, `endsWith`, `contains`"
+            }
+            Type::Bool => "count with a number, such as `cart.items`; true and false stand alone",
+            Type::Any => "compare a trait as it is, as in `profile.traits[\"size\"] > 3`",
+            Type::Whole | Type::Decimal => "",
+        };
+        self.fault(node, message, remedy)
     }
 
     /// An expression that has to be text.
@@ -450,7 +466,36 @@ impl Checker<'_> {
             return Some(plan);
         }
         let message = format!("`{function}` wants text, this is {}", kind.name());
-        self.fault(node, message, "")
+        let remedy = "ask it of a text, such as `order.channel`; compare the others";
+        self.fault(node, message, remedy)
+    }
+
+    /// What to write instead of a comparison whose sides do not go together.
+    fn mend(&self, left: &IdedExpr, left_type: Type, right: &IdedExpr, right_type: Type) -> String {
+        let is_number = |node: &IdedExpr| matches!(&node.expr, Expr::Literal(LiteralValue::String(text)) if text.inner().parse::<f64>().is_ok());
+        let alone = |node: &IdedExpr| {
+            let field = path(node)?;
+            Some(format!(
+                "it is true or false by itself: write `{field}` or `!{field}`"
+            ))
+        };
+        let by_itself = match (left_type, right_type) {
+            (Type::Bool, _) => alone(left),
+            (_, Type::Bool) => alone(right),
+            _ => None,
+        };
+        if let Some(by_itself) = by_itself {
+            return by_itself;
+        }
+        match (left_type, right_type) {
+            _ if is_number(left) || is_number(right) => {
+                "write the number without quotes".to_owned()
+            }
+            (one, other) => {
+                let (one, other) = (one.name(), other.name());
+                format!("compare {one} with {one}, or {other} with {other}")
+            }
+        }
     }
 }
 
@@ -477,10 +522,17 @@ impl Table {
         }
     }
 
+    const fn example(self) -> &'static str {
+        match self {
+            Self::Traits => "such as `profile.traits[\"size\"]` or `\"size\" in profile.traits`",
+            Self::Scores => "such as `profile.scores[\"churn/30d\"]`",
+        }
+    }
+
     const fn wants_text(self) -> &'static str {
         match self {
             Self::Traits => "the name of a trait is a text in quotes",
-            Self::Scores => "the name of a score is a text in quotes, such as `\"churn/30d\"`",
+            Self::Scores => "the name of a score is a text in quotes",
         }
     }
 }

@@ -20,7 +20,7 @@ impl<'a> Source<'a> {
                 start: 0,
                 end: text.chars().count(),
                 message,
-                remedy: String::new(),
+                remedy: "write it shorter, or in two flows".to_owned(),
             }]
         };
         if text.len() > MAX_SOURCE {

@@ -113,10 +113,17 @@ pub(super) fn text(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> 
                 node.place,
                 format!("`{key}` is a text, not {kind}"),
                 match key {
+                    "class" => "write `class: marketing`, `service` or `transactional`",
                     "holdout" => "a share, such as 5%",
                     "after" | "expires" | "max_age" | "within" | "for" | "delay" | "inactivity" => {
                         "with its unit, such as 4h"
                     }
+                    "reenter" => "write `never`, `always`, or `{ after: 14d }`",
+                    "instance" => "write `cart_id`, `order_id`, `product_id` or `customer`",
+                    "relevant" => "write `cart`, `product`, `category` or `any`",
+                    "success" => "write `delivered`, `opened`, `clicked`, `visited` or `converted`",
+                    "on_cap" => "write `defer`, `drop` or `replace`",
+                    "when" | "becomes" => "a condition in quotes, such as \"cart.value >= 20.0\"",
                     _ => "write it in quotes",
                 },
             );
@@ -124,7 +131,8 @@ pub(super) fn text(key: &str, node: &At<Value>, problems: &mut Problems<'_>) -> 
         }
         Value::List(_) | Value::Map(_) => {
             let kind = node.value.kind();
-            problems.add(node.place, format!("`{key}` is a text, not {kind}"), "");
+            let remedy = format!("write one value: `{key}: …`");
+            problems.add(node.place, format!("`{key}` is a text, not {kind}"), remedy);
             None
         }
     }
@@ -155,7 +163,18 @@ pub(super) fn list<'a>(
     }
 }
 
-/// The whole file.
+/// What stands for the name of a flow that has none, so that the rest of the file is checked all the same.
+pub(in crate::flow) const NAMELESS: &str = "flow-without-a-name";
+
+/// A word in the place of one whose problem is told already.
+fn stand_in(word: &str, place: Place) -> At<String> {
+    At {
+        value: word.to_owned(),
+        place,
+    }
+}
+
+/// The whole file. What is missing or of the wrong shape is told, and something that fits stands in for it: one slip hides no other.
 pub(super) fn flow(document: &At<Value>, problems: &mut Problems<'_>) -> Option<FlowSpec> {
     let fields = Fields::of(document, "a flow", FLOW_KEYS, problems)?;
     let name = fields.required_text("flow", "name it: `flow: abandoned_cart`", problems);
@@ -206,10 +225,10 @@ pub(super) fn flow(document: &At<Value>, problems: &mut Problems<'_>) -> Option<
         holdout: fields.text("holdout", problems),
         offer: fields.find("offer").and_then(|node| offer(node, problems)),
         tests: fields.find("tests").cloned(),
-        flow: name?,
-        class: class?,
-        enter: enter?,
-        steps: steps?,
+        flow: name.unwrap_or_else(|| stand_in(NAMELESS, document.place)),
+        class: class.unwrap_or_else(|| stand_in("transactional", document.place)),
+        enter: enter.unwrap_or_default(),
+        steps: steps.unwrap_or_default(),
     })
 }
 
@@ -246,7 +265,8 @@ fn names(
         .filter_map(|node| text(key, node, problems))
         .collect();
     if matches!(&node.value, Value::List(items) if items.is_empty()) {
-        problems.add(node.place, format!("`{key}` names no {what}"), "");
+        let remedy = format!("name at least one {what}");
+        problems.add(node.place, format!("`{key}` names no {what}"), remedy);
     }
     At {
         value,
@@ -267,7 +287,6 @@ fn enter(node: &At<Value>, problems: &mut Problems<'_>) -> Option<EnterSpec> {
             "`enter` does not say what begins the flow",
             "by event: `events: [order_completed]`; by absence: `absence` and `for`; by time: `at`; by change: `becomes`",
         );
-        return None;
     }
     Some(EnterSpec {
         events: find("events", problems),
@@ -299,7 +318,7 @@ fn exit(node: &At<Value>, problems: &mut Problems<'_>) -> Option<ExitSpec> {
         when: fields.text("when", problems),
         relevant: fields.text("relevant", problems),
         reason: fields.text("reason", problems),
-        events: events("events", events_node?, problems).value,
+        events: events_node.map_or_else(Vec::new, |node| events("events", node, problems).value),
     })
 }
 
@@ -326,7 +345,7 @@ fn offer(node: &At<Value>, problems: &mut Problems<'_>) -> Option<OfferSpec> {
         problems.add(
             node.place,
             format!("`discount` is true or false, not {kind}"),
-            "",
+            "write `discount: true` when it counts against the discount cap",
         );
         None
     });
@@ -337,7 +356,11 @@ fn offer(node: &At<Value>, problems: &mut Problems<'_>) -> Option<OfferSpec> {
 fn steps(node: &At<Value>, problems: &mut Problems<'_>) -> Vec<StepSpec> {
     let items = list("steps", node, problems);
     if matches!(&node.value, Value::List(items) if items.is_empty()) {
-        problems.add(node.place, "a flow without a step says nothing", "");
+        problems.add(
+            node.place,
+            "a flow without a step says nothing",
+            "write at least one: `steps: [{ channel: email, template: … }]`",
+        );
     }
     items
         .iter()
@@ -354,16 +377,12 @@ fn step(node: &At<Value>, problems: &mut Problems<'_>) -> Option<StepSpec> {
     match (fields.find("channel"), fields.find("channels")) {
         (None, None) => {
             fields.require("channel", "say on which channel it speaks", problems);
-            return None;
         }
-        (Some(_), Some(several)) => {
-            problems.add(
-                several.place,
-                "`channel` and `channels` both say on what the step speaks",
-                "write one of them",
-            );
-            return None;
-        }
+        (Some(_), Some(several)) => problems.add(
+            several.place,
+            "`channel` and `channels` both say on what the step speaks",
+            "write one of them",
+        ),
         (Some(_), None) | (None, Some(_)) => {}
     }
     let template = fields.required_text("template", "say what it sends", problems);
@@ -374,6 +393,6 @@ fn step(node: &At<Value>, problems: &mut Problems<'_>) -> Option<StepSpec> {
         on_cap: fields.text("on_cap", problems),
         channel,
         channels,
-        template: template?,
+        template: template.unwrap_or_else(|| stand_in("template", node.place)),
     })
 }

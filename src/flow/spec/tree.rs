@@ -135,7 +135,12 @@ pub(crate) fn read(text: &str, problems: &mut Problems<'_>) -> Option<At<Value>>
                             .split_once(end)
                             .map_or(message, |(before, _)| before)
                     });
-            problems.add(place, format!("this is not YAML: {message}"), "");
+            let remedy = if message.starts_with("duplicate") {
+                "leave one of the two out"
+            } else {
+                "look at the indentation and the brackets; a text that holds `: ` or `#` stands in quotes"
+            };
+            problems.add(place, format!("this is not YAML: {message}"), remedy);
             None
         }
     }

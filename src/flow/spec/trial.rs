@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use super::read::{Fields, list, text};
 use super::{FlowSpec, tree};
 use crate::decision::{Reason, VerdictKind};
+use crate::event::EventType;
 use crate::flow::compile::FlowFile;
 use crate::flow::problem::{At, Problem, Problems, did_you_mean};
 use crate::flow::reference::{EXPECT_KEYS, TEST_KEYS};
@@ -73,24 +74,59 @@ pub struct Expected {
 /// Reads the tests of a flow file, and the name of its flow.
 ///
 /// # Errors
-/// Every problem of the tests; those of the flow itself are told by [`crate::flow::compile::compile`].
+/// Every problem of the tests and of the file's shape; what its flow means is told by [`crate::flow::compile::compile`].
 pub fn read(file: &FlowFile<'_>) -> Result<(String, Vec<Trial>), Vec<Problem>> {
     let mut problems = Problems::of(file.name, file.text);
     let Some(spec) = FlowSpec::read(file.text, &mut problems) else {
         return Err(problems.into_sorted());
     };
-    let trials: Vec<Trial> = match &spec.tests {
-        None => Vec::new(),
-        Some(tests) => list("tests", tests, &mut problems)
-            .iter()
-            .filter_map(|node| trial(node, &mut problems))
-            .collect(),
-    };
+    let trials = trials(&spec, &mut problems);
     if problems.is_empty() {
         Ok((spec.flow.value, trials))
     } else {
         Err(problems.into_sorted())
     }
+}
+
+/// What is wrong with the tests of these files, and with nothing else of them: names that no file has, unknown keys, kinds and events.
+#[must_use]
+pub fn problems(files: &[FlowFile<'_>]) -> Vec<Problem> {
+    let mut read = Vec::new();
+    for file in files {
+        // What is wrong with the flow itself is told where it is compiled.
+        if let Some(spec) = FlowSpec::read(file.text, &mut Problems::of(file.name, file.text)) {
+            let mut problems = Problems::of(file.name, file.text);
+            let trials = trials(&spec, &mut problems);
+            read.push((spec.flow.value, trials, problems));
+        }
+    }
+    let flows: Vec<String> = read.iter().map(|(flow, ..)| flow.clone()).collect();
+    let mut found = Vec::new();
+    for (_, trials, mut problems) in read {
+        for trial in &trials {
+            let With::Named(names) = &trial.with else {
+                continue;
+            };
+            for name in names.iter().filter(|name| !flows.contains(&name.value)) {
+                problems.add(
+                    name.place,
+                    format!("there is no flow `{}`", name.value),
+                    did_you_mean(&name.value, flows.iter().map(String::as_str)),
+                );
+            }
+        }
+        found.extend(problems.into_sorted());
+    }
+    found
+}
+
+fn trials(spec: &FlowSpec, problems: &mut Problems<'_>) -> Vec<Trial> {
+    // That `tests` is no list is told with the shape of the flow.
+    let Some(tree::Value::List(nodes)) = spec.tests.as_ref().map(|tests| &tests.value) else {
+        return Vec::new();
+    };
+    let trials = nodes.iter().map(|node| trial(node, problems));
+    trials.collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
 fn trial(node: &At<tree::Value>, problems: &mut Problems<'_>) -> Option<Trial> {
@@ -190,7 +226,7 @@ fn time(text: &At<String>, problems: &mut Problems<'_>) -> Option<Timestamp> {
         problems.add(
             text.place,
             format!("`{}` is no time", text.value),
-            "such as 2026-03-01T10:00:00Z",
+            "write it as 2026-03-01T10:00:00Z",
         );
     }
     time
@@ -201,18 +237,27 @@ fn acts(node: &At<tree::Value>, problems: &mut Problems<'_>) -> Vec<Act> {
     for node in list("events", node, problems) {
         let tree::Value::Map(entries) = &node.value else {
             let kind = node.value.kind();
-            problems.add(node.place, format!("an event is a mapping, not {kind}"), "");
+            problems.add(
+                node.place,
+                format!("an event is a mapping, not {kind}"),
+                "write `{ at: …, type: …, customer_id: … }`",
+            );
             continue;
         };
         let mut event: serde_json::Map<String, Json> = entries
             .iter()
             .map(|(key, value)| (key.value.clone(), json(&value.value)))
             .collect();
+        check_type(node, entries, problems);
         let history = event.remove("history") == Some(Json::Bool(true));
         event.remove("at");
         let written = entries.iter().find(|(key, _)| key.value == "at");
         let Some((_, written)) = written else {
-            problems.add(node.place, "an event has no `at`", "when it arrives");
+            problems.add(
+                node.place,
+                "an event has no `at`",
+                "when it arrives, such as `at: 2026-03-01T10:00:00Z`",
+            );
             continue;
         };
         let Some(at) = text("at", written, problems).and_then(|text| time(&text, problems)) else {
@@ -228,6 +273,32 @@ fn acts(node: &At<tree::Value>, problems: &mut Problems<'_>) -> Vec<Act> {
         acts.push(Act { at, event, history });
     }
     acts
+}
+
+/// An event of a test is one that may stand on the bus.
+fn check_type(
+    node: &At<tree::Value>,
+    entries: &[(At<String>, At<tree::Value>)],
+    problems: &mut Problems<'_>,
+) {
+    let Some((_, written)) = entries.iter().find(|(key, _)| key.value == "type") else {
+        problems.add(
+            node.place,
+            "an event has no `type`",
+            "what happens, such as `type: product_added`",
+        );
+        return;
+    };
+    if let Some(name) = text("type", written, problems)
+        && EventType::parse(&name.value).is_none()
+    {
+        let names = EventType::ALL.iter().map(|event| event.name());
+        problems.add(
+            name.place,
+            format!("unknown event `{}`", name.value),
+            did_you_mean(&name.value, names),
+        );
+    }
 }
 
 fn expectations(node: &At<tree::Value>, problems: &mut Problems<'_>) -> Vec<Expected> {
