@@ -118,7 +118,8 @@ pub fn decision(verdict: &Verdict, policy: &Policy, plan: &OutboundPlan) -> Opti
     })
 }
 
-/// The verdict's entry in the decision log, and a line of `replay --decisions` (without the line's end): no address, no trait, no context.
+/// The verdict's entry in the decision log, and a line of `replay --decisions` (without the line's end): no address, no trait,
+/// and of the context what the contact was about.
 #[must_use]
 pub fn log_line(verdict: &Verdict) -> Vec<u8> {
     json(&VerdictWire::log(verdict))

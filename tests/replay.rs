@@ -371,38 +371,62 @@ fn many_customers_may_each_have_several_things_due_at_one_instant() {
     );
 }
 
-#[test]
-fn a_person_is_told_why_from_the_decision_log_alone() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diff");
-    let scratch = Scratch::new("explain");
-    let log = scratch.0.join("decisions.jsonl");
-    let config = golden.join("tidegate.yaml");
-    let until = "2026-03-06T00:00:00Z";
-    let more = ["--until", until, "--decisions", log.to_str().unwrap()];
-    replay(&config, &golden.join("events.jsonl"), &more);
-    let explain = |more: &[&str]| {
+/// The decision log of the golden events, and what `explain` says of it: exit code and standard output.
+struct Explained {
+    /// Kept until the log is done with.
+    _scratch: Scratch,
+    config: PathBuf,
+    log: PathBuf,
+}
+
+impl Explained {
+    fn new(name: &str) -> Self {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diff");
+        let scratch = Scratch::new(name);
+        let log = scratch.0.join("decisions.jsonl");
+        let config = golden.join("tidegate.yaml");
+        let until = "2026-03-06T00:00:00Z";
+        let more = ["--until", until, "--decisions", log.to_str().unwrap()];
+        replay(&config, &golden.join("events.jsonl"), &more);
+        Self {
+            _scratch: scratch,
+            config,
+            log,
+        }
+    }
+
+    fn ask(&self, question: &[&str]) -> (i32, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args([
-                "explain",
-                "--config",
-                config.to_str().unwrap(),
-                "--log",
-                log.to_str().unwrap(),
-            ])
-            .args(more)
+            .arg("explain")
+            .arg("--config")
+            .arg(&self.config)
+            .arg("--log")
+            .arg(&self.log)
+            .args(question)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let lines = std::fs::read_to_string(&log).unwrap();
-    let defer = lines
-        .lines()
-        .find(|line| line.contains(r#""verdict":"defer""#))
-        .unwrap();
-    let defer: serde_json::Value = serde_json::from_str(defer).unwrap();
-    let defer = defer["decision_id"].as_str().unwrap();
-    let questions: [&[&str]; 5] = [
+        let told = String::from_utf8(output.stdout).unwrap();
+        (output.status.code().unwrap(), told)
+    }
+
+    /// The id of the one decision that waits.
+    fn deferred(&self) -> String {
+        let lines = std::fs::read_to_string(&self.log).unwrap();
+        let defer = lines
+            .lines()
+            .find(|line| line.contains(r#""verdict":"defer""#))
+            .unwrap();
+        let defer: serde_json::Value = serde_json::from_str(defer).unwrap();
+        defer["decision_id"].as_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn a_person_is_told_why_from_the_decision_log_alone() {
+    let explained = Explained::new("explain");
+    let defer = explained.deferred();
+    let defer = defer.as_str();
+    let questions: [&[&str]; 7] = [
         &["--customer", "eve"],
         &["--customer", "eve", "--decision", defer],
         &[
@@ -429,23 +453,23 @@ fn a_person_is_told_why_from_the_decision_log_alone() {
             "--at",
             "2027-01-01T00:00:00Z",
         ],
+        &["--customer", "nobody"],
+        &["--customer", "nobody", "--decision", defer],
     ];
     let mut told = String::new();
     for question in questions {
-        writeln!(
-            told,
-            "$ tidegate explain {}\n{}",
-            question.join(" "),
-            explain(question)
-        )
-        .unwrap();
+        let (code, answer) = explained.ask(question);
+        // Who is not in the log has no answer there.
+        assert_eq!(code, i32::from(question.contains(&"nobody")), "{answer}");
+        let question = question.join(" ");
+        writeln!(told, "$ tidegate explain {question}\n{answer}").unwrap();
     }
-    let path = golden.join("explained.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diff/explained.txt");
     if std::env::var_os("TIDEGATE_BLESS").is_some() {
         std::fs::write(&path, &told).unwrap();
     }
     assert_eq!(told, std::fs::read_to_string(&path).unwrap());
-    let answer = explain(&["--customer", "eve", "--decision", defer, "--json"]);
+    let (_, answer) = explained.ask(&["--customer", "eve", "--decision", defer, "--json"]);
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
     let sentence = answer["decisions"][0]["sentence"].as_str().unwrap();
     assert!(
@@ -453,6 +477,33 @@ fn a_person_is_told_why_from_the_decision_log_alone() {
         "{sentence}"
     );
     assert_eq!(answer["log"]["decisions"], 9);
+}
+
+#[test]
+fn the_readmes_show_what_explain_prints_and_what_is_not_known_ends_with_1() {
+    let explained = Explained::new("unknown");
+    let (_, shown) = explained.ask(&["--customer", "eve", "--decision", &explained.deferred()]);
+    for readme in ["README.md", "deploy/flows/README.md"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(readme);
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains(&shown), "{readme} does not show\n{shown}");
+    }
+    let at = "2026-03-02T12:00:00Z";
+    let questions: [(&[&str], &str); 2] = [
+        (
+            &["--decision", "0123"],
+            "no decision of this customer by that id",
+        ),
+        (
+            &["--flow", "crat", "--at", at],
+            "There is no flow `crat`: neither the log nor the configuration names it. Known are: cart, hello, review.",
+        ),
+    ];
+    for (question, said) in questions {
+        let (code, told) = explained.ask(&[&["--customer", "eve"], question].concat());
+        let told = told.replace('\n', " ");
+        assert!(code == 1 && told.contains(said), "{code} {told}");
+    }
 }
 
 /// A few hundred events of forty customers, whose like a seed gives again.

@@ -1,5 +1,6 @@
 //! `explain`: why a customer did or did not get something, from the decision log.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -58,7 +59,7 @@ impl Explain {
                 return Err(Stop::new(Exit::Usage, "write --customer or --anonymous"));
             }
         };
-        let (found, zone) = if self.log.is_empty() {
+        let (mut found, zone) = if self.log.is_empty() {
             self.read_topic(environment, &key)?
         } else {
             let mut found = Found::new(key.as_str());
@@ -84,10 +85,22 @@ impl Explain {
             (None, _, _) => Question::All,
         };
         let reader = Reader::new(&zone);
+        if let Question::Flow { flow, .. } = &question
+            && !found.flows.contains(flow)
+            && Path::new(&self.settings.config).exists()
+            && let Ok((_, plan)) = self.settings.load_with_flows(environment)
+        {
+            // A flow that never spoke to anybody is known all the same.
+            let configured = plan.flows.current().keys();
+            found.flows.extend(configured.map(ToString::to_string));
+        }
         let Found {
-            entries, window, ..
+            entries,
+            window,
+            flows,
+            ..
         } = found.in_order();
-        let account = Account::of(&question, &entries, window, &reader);
+        let account = Account::of(&question, &entries, window, &flows, &reader);
         let telling = Telling {
             reader: &reader,
             paint: Paint::of(environment),
@@ -101,6 +114,9 @@ impl Explain {
             output.write_all(telling.text(&account, entries.len(), window).as_bytes())?;
         }
         output.flush()?;
+        if account.is_unknown {
+            return Err(Stop::new(Exit::Failure, ""));
+        }
         Ok(())
     }
 
@@ -116,6 +132,7 @@ impl Explain {
         let profile = key.as_str();
         let partition = crate::partitioner::partition(profile.as_bytes(), config.topics.partitions);
         let mut found = Found::new(profile);
+        found.window.partition = Some(partition);
         let clock = crate::clock::SystemClock::new();
         let mut take = |value: &[u8]| found.take(value);
         crate::bus::kafka::audit::read_decisions(&settings, &clock, &topic, partition, &mut take)?;
@@ -135,6 +152,8 @@ struct Found {
     profile: String,
     entries: Vec<Entry>,
     window: Window,
+    /// That any decision is of, of whomever.
+    flows: BTreeSet<String>,
 }
 
 impl Found {
@@ -143,6 +162,7 @@ impl Found {
             profile: profile.to_owned(),
             entries: Vec::new(),
             window: Window::default(),
+            flows: BTreeSet::new(),
         }
     }
 
@@ -151,6 +171,8 @@ impl Found {
         #[derive(serde::Deserialize)]
         struct Dated {
             decided_at: Timestamp,
+            #[serde(default)]
+            flow: Option<String>,
         }
         let id = self.profile.split_once(':').map_or("", |(_, id)| id);
         let may_be = line.windows(id.len().max(1)).any(|part| part == id.as_bytes())
@@ -158,13 +180,24 @@ impl Found {
             || line.contains(&b'\\');
         if may_be && let Some(entry) = Entry::read(line) {
             self.window.note(Some(entry.decided_at));
+            self.note_flow(entry.flow.as_deref());
             if entry.is_about(&self.profile) {
                 self.entries.push(entry);
             }
             return;
         }
         let dated = serde_json::from_slice::<Dated>(line).ok();
-        self.window.note(dated.map(|dated| dated.decided_at));
+        self.window
+            .note(dated.as_ref().map(|dated| dated.decided_at));
+        self.note_flow(dated.as_ref().and_then(|dated| dated.flow.as_deref()));
+    }
+
+    fn note_flow(&mut self, flow: Option<&str>) {
+        if let Some(flow) = flow
+            && !self.flows.contains(flow)
+        {
+            self.flows.insert(flow.to_owned());
+        }
     }
 
     /// Partitions and files may come in any order; what was decided at one instant stays as it was read.
@@ -189,8 +222,13 @@ impl Telling<'_> {
             .asked
             .iter()
             .find_map(|entry| entry.time_zone.as_deref());
+        // Of a topic only the customer's partition is read: its decisions are not all that there are.
+        let read = window.partition.map_or_else(
+            || "the log".to_owned(),
+            |partition| format!("partition {partition}, where theirs stand,"),
+        );
         let mut text = format!(
-            "{}  {known} of the {} decisions in the log are theirs; times in {}\n",
+            "{}  {known} of the {} decisions in {read} are theirs; times in {}\n",
             self.paint.on(Tone::Title, self.profile),
             crate::words::count(window.lines),
             zone.unwrap_or(self.zone)
@@ -280,7 +318,7 @@ impl Telling<'_> {
             "became_of_it": entries(&account.after),
             "suppressions_in_force": entries(&account.in_force),
             "notes": account.notes,
-            "log": { "decisions": window.lines, "unreadable": window.unreadable, "from": from, "to": to },
+            "log": { "partition": window.partition, "decisions": window.lines, "unreadable": window.unreadable, "from": from, "to": to },
         })
     }
 

@@ -34,6 +34,8 @@ pub struct Window {
     pub unreadable: u64,
     /// The earliest decision, and the latest.
     pub span: Option<(Timestamp, Timestamp)>,
+    /// The one partition that was read, where a log of several is not read whole: all of one customer's stand in one.
+    pub partition: Option<i32>,
 }
 
 impl Window {
@@ -64,25 +66,55 @@ pub struct Account<'a> {
     pub in_force: Vec<&'a Entry>,
     /// What the log does and does not hold, where that is the answer.
     pub notes: Vec<String>,
+    /// There is no such customer, decision or flow in the log: the question cannot be answered.
+    pub is_unknown: bool,
 }
 
 impl<'a> Account<'a> {
-    /// Answers from the customer's decisions, in the order of their times.
+    /// Answers from the customer's decisions, in the order of their times. `flows` are all that are known, of the log and of the configuration.
     #[must_use]
-    pub fn of(question: &Question, entries: &'a [Entry], window: Window, reader: &Reader) -> Self {
+    pub fn of(
+        question: &Question,
+        entries: &'a [Entry],
+        window: Window,
+        flows: &BTreeSet<String>,
+        reader: &Reader,
+    ) -> Self {
         let mut account = Self {
             asked: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
             in_force: Vec::new(),
             notes: Vec::new(),
+            is_unknown: false,
         };
+        if let Question::Flow { flow, .. } = question
+            && !flows.contains(flow)
+        {
+            let known: Vec<&str> = flows.iter().map(String::as_str).collect();
+            account.unknown(&format!(
+                "There is no flow `{flow}`: neither the log nor the configuration names it. Known are: {}.",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            ));
+            return account;
+        }
+        if entries.is_empty() {
+            account.unknown(
+                "The log holds no decision about them: nothing was ever decided, or it is older than the log, or the id is another one.",
+            );
+        }
         match question {
             Question::All => account.asked = entries.iter().collect(),
+            Question::Decision(_) if entries.is_empty() => {}
             Question::Decision(id) => account.decision(id, entries),
             Question::Flow { flow, at } => account.flow(flow, *at, entries, window, reader),
         }
         account
+    }
+
+    fn unknown(&mut self, note: &str) {
+        self.notes.push(note.to_owned());
+        self.is_unknown = true;
     }
 
     fn decision(&mut self, id: &str, entries: &'a [Entry]) {
@@ -91,9 +123,8 @@ impl<'a> Account<'a> {
             .filter(|entry| entry.decision_id == id)
             .collect();
         let Some(asked) = self.asked.first().copied() else {
-            self.notes.push(
-                "The log holds no decision of this customer by that id: it may be another customer's, or older than the log."
-                    .to_owned(),
+            self.unknown(
+                "The log holds no decision of this customer by that id: it may be another customer's, or older than the log.",
             );
             return;
         };

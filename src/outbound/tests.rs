@@ -217,7 +217,7 @@ fn a_trigger_is_what_the_contract_shows() {
     assert_eq!(
         text(log),
         format!(
-            r#"{named}"verdict":"send",{common},"checks":[{{"check":"caps","passed":true,"detail":"0 of 1 in 16h"}}]}}"#
+            r#"{named}"verdict":"send",{common},"context":{{"cart":{{"cart_id":"k-1"}},"last_order":{{"order_id":"o"}},"products":[]}},"checks":[{{"check":"caps","passed":true,"detail":"0 of 1 in 16h"}}]}}"#
         )
     );
 }
@@ -241,6 +241,10 @@ fn only_what_a_channel_exposes_leaves_and_the_log_holds_no_address_and_no_trait(
     for verdict in [on_push, observed] {
         let line = String::from_utf8(log_line(&verdict)).unwrap();
         assert!(line.contains("cart_reminder"), "the trigger is told");
+        assert!(
+            line.contains(r#""context":{"cart":{"cart_id":"k-1"}"#),
+            "and what it is about, in the control group too"
+        );
         assert!(
             !MARKERS.iter().any(|marker| line.contains(marker)),
             "{line}"

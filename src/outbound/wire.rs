@@ -259,7 +259,7 @@ impl<'a> VerdictWire<'a> {
         wire
     }
 
-    /// What the log keeps: everything but `to` and `context`, which may hold addresses and traits.
+    /// What the log keeps: everything but `to` and what of the context may hold addresses and traits.
     pub(super) fn log(verdict: &'a Verdict) -> Self {
         let mut wire = Self::common(verdict);
         wire.verdict = Some(verdict.kind.name());
@@ -268,7 +268,10 @@ impl<'a> VerdictWire<'a> {
         wire.target = verdict.target.map(Shown);
         match &verdict.message {
             None => {}
-            Some(Message::Trigger(trigger)) => wire.trigger(trigger),
+            Some(Message::Trigger(trigger)) => {
+                wire.trigger(trigger);
+                wire.context = Some(logged(&trigger.context));
+            }
             Some(Message::Suppress(suppress)) => wire.suppress(suppress),
             Some(Message::Release { releases }) => {
                 wire.releases = Some(Shown(*releases));
@@ -380,6 +383,16 @@ fn exposed<'a>(context: &'a Map<String, Value>, channel: &Channel) -> BTreeMap<&
     context
         .iter()
         .filter(|(part, _)| leaves(part))
+        .map(|(part, value)| (part.as_str(), value))
+        .collect()
+}
+
+/// The parts of the context that the log keeps of a contact, held back or not: what it was about. Not the customer's own, nor the caller's.
+fn logged(context: &Map<String, Value>) -> BTreeMap<&str, &Value> {
+    let stays = |part: &str| !matches!(part, "profile" | "request");
+    context
+        .iter()
+        .filter(|(part, _)| stays(part))
         .map(|(part, value)| (part.as_str(), value))
         .collect()
 }

@@ -157,6 +157,22 @@ impl Made {
     }
 }
 
+/// What one plan makes of some records.
+#[derive(Default)]
+struct Decisions {
+    made: Vec<Made>,
+    dead_letters: u64,
+}
+
+impl Decisions {
+    fn take(&mut self, decided: Decided) {
+        match decided {
+            Decided::Verdict(verdict) => self.made.push(Made::of(*verdict)),
+            Decided::DeadLetter(_) => self.dead_letters += 1,
+        }
+    }
+}
+
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
@@ -255,6 +271,8 @@ pub struct Difference {
     pub rows: BTreeMap<Row, Tally>,
     /// The differences.
     pub found: BTreeMap<Kind, Found>,
+    /// Lines that are no events: neither plan saw them.
+    pub dead_letters: u64,
 }
 
 impl Difference {
@@ -276,8 +294,13 @@ impl Difference {
         })
     }
 
-    fn between(old: Vec<Made>, new: Vec<Made>, samples: usize) -> Self {
-        let mut difference = Self::default();
+    fn between(old: Decisions, new: Decisions, samples: usize) -> Self {
+        let mut difference = Self {
+            // Both read the same records in the same way.
+            dead_letters: new.dead_letters,
+            ..Self::default()
+        };
+        let (old, new) = (old.made, new.made);
         for made in &old {
             difference.rows.entry(made.row()).or_default().old += 1;
         }
@@ -375,6 +398,7 @@ impl Difference {
 
     fn add(&mut self, part: Self, samples: usize) {
         self.same += part.same;
+        self.dead_letters += part.dead_letters;
         for (row, tally) in part.rows {
             let sum = self.rows.entry(row).or_default();
             sum.old += tally.old;
@@ -489,27 +513,21 @@ pub fn compare(
     progress.begin(log.records() * 2);
     let until = comparison.until.map(|until| until.min(wall));
     let samples = comparison.samples;
-    let decide = |number: i32, plan: &Arc<FoldPlan>| -> Result<Vec<Made>, ReplayError> {
-        let mut made = Vec::new();
+    let decide = |number: i32, plan: &Arc<FoldPlan>| -> Result<Decisions, ReplayError> {
+        let mut decisions = Decisions::default();
         let records = log.spool.partition(number);
         let partition = Partition::new(number, plan, records, wall)?;
-        partition.run(until, progress, &mut |decided| {
-            if let Decided::Verdict(verdict) = decided {
-                made.push(Made::of(*verdict));
-            }
-        })?;
-        Ok(made)
+        partition.run(until, progress, &mut |decided| decisions.take(decided))?;
+        Ok(decisions)
     };
     if log.crosses {
         // What one customer does concerns others: all partitions together, under one flow set after the other.
-        let together = |plan: &Arc<FoldPlan>| -> Result<Vec<Made>, ReplayError> {
-            let mut made = Vec::new();
+        let together = |plan: &Arc<FoldPlan>| -> Result<Decisions, ReplayError> {
+            let mut decisions = Decisions::default();
             log.together(plan, wall, until, progress, &mut |_, decided| {
-                if let Decided::Verdict(verdict) = decided {
-                    made.push(Made::of(*verdict));
-                }
+                decisions.take(decided);
             })?;
-            Ok(made)
+            Ok(decisions)
         };
         let old = together(&comparison.old)?;
         let new = together(&comparison.new)?;

@@ -96,6 +96,13 @@ impl Telling<'_> {
             .sum();
         let title = self.paint.on(Tone::Title, "Decisions");
         let mut text = format!("\n{title} over {} events\n", count(self.records));
+        if difference.dead_letters > 0 {
+            let told = format!(
+                "{} of them are none: nobody decided by these (`replay --dead-letters FILE` shows them)",
+                count(difference.dead_letters)
+            );
+            writeln!(text, "  {}", self.paint.on(Tone::Minus, &told)).unwrap_or_default();
+        }
         let (old, new) = (sum(|tally| tally.old), sum(|tally| tally.new));
         let line = |what: &str, before: u64, after: u64| {
             format!(
