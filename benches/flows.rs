@@ -1,10 +1,13 @@
 //! What flows cost: nanoseconds per event for nine flows and for two hundred, and compiled conditions beside interpreted CEL.
-//! `cargo bench --bench flows -- [EVENTS]`. Reported, not asserted; interleaved, so that a noisy machine is noisy for both.
+//! `cargo bench --bench flows`: criterion's figures, with their spread. Reported, not asserted.
 //!
 //! The two hundred are the nine shipped ones and copies of them for other countries, each with a condition of its own: what a shop has
 //! that runs one set per market.
 
-#![expect(clippy::print_stdout, reason = "the figures are the output")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that meets the unexpected should stop there and say so"
+)]
 #![expect(clippy::disallowed_methods, reason = "a stopwatch reads the clock")]
 
 use std::collections::HashMap;
@@ -13,6 +16,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::app::load::{flow_texts, load};
 use tidegate::config::Overrides;
 use tidegate::engine::{Input, Ledger, Plan, step};
@@ -23,44 +27,31 @@ use tidegate::policy::Policy;
 use tidegate::profile::Profile;
 use tidegate::value::{ProfileKey, Timestamp};
 
-const ROUNDS: usize = 7;
+const EVENTS: usize = 50_000;
 const CUSTOMERS: usize = 2_000;
 
-fn main() -> Result<()> {
-    let events = std::env::args()
-        .skip(1)
-        .find_map(|argument| argument.parse().ok())
-        .unwrap_or(100_000);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = root.join("deploy/local/tidegate.yaml");
-    let (_, nine) = load(&config, &Overrides::default())?;
-    let many = copies(
-        &flow_texts(&[root.join("deploy/flows")])?,
-        &nine.policy,
-        200,
-    )?;
-    let input = input(events)?;
-    let mut best = [Duration::MAX; 2];
-    for _ in 0..ROUNDS {
-        for (best, plan) in best.iter_mut().zip([&nine, &many]) {
-            *best = (*best).min(fold(plan, &input)?);
-        }
-    }
-    let [few, lots] = best.map(|spent| per(spent, events));
-    println!(
-        "{:>4} flows  {few:>8.0} ns/event",
-        nine.flows.current().len()
-    );
-    println!(
-        "{:>4} flows  {lots:>8.0} ns/event",
-        many.flows.current().len()
-    );
-    println!("ratio       {:>8.2}", lots / few);
-    conditions(&nine.policy)
-}
+criterion_group!(benches, flows, conditions);
+criterion_main!(benches);
 
-fn per(spent: Duration, count: usize) -> f64 {
-    spent.as_secs_f64() * 1e9 / count as f64
+/// One event through `step`, by how many flows are in force.
+fn flows(criterion: &mut Criterion) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = root.join("deploy/local/tidegate.yaml");
+    let (_, nine) = load(&shipped, &Overrides::default()).unwrap();
+    let texts = flow_texts(&[root.join("deploy/flows")]).unwrap();
+    let many = copies(&texts, &nine.policy, 200).unwrap();
+    let events = input(EVENTS).unwrap();
+    let mut group = criterion.benchmark_group("event");
+    group
+        .sample_size(20)
+        .throughput(Throughput::Elements(EVENTS as u64));
+    for plan in [&nine, &many] {
+        let name = BenchmarkId::new("flows", plan.flows.current().len());
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|times| (0..times).map(|_| fold(plan, &events).unwrap()).sum());
+        });
+    }
+    group.finish();
 }
 
 /// The flows, and copies of them for countries where nobody of the bench lives.
@@ -188,35 +179,29 @@ fn fold(plan: &Plan, events: &[Event]) -> Result<Duration> {
 }
 
 /// The same conditions, compiled by us and interpreted by the `cel` crate over a context that holds the same values.
-fn conditions(policy: &Policy) -> Result<()> {
-    const TIMES: usize = 100_000;
+fn conditions(criterion: &mut Criterion) {
     let profile = Profile::new(ProfileKey::customer("c1"));
     let setting = Setting {
         events: None,
         currency_digits: 2,
     };
+    let policy = Policy::default();
     let scope = Scope {
         profile: &profile,
         event: None,
         cart: None,
         product: None,
-        policy,
+        policy: &policy,
         now: Timestamp::from_millis(1_780_000_000_000),
     };
-    println!(
-        "\n{:<44} {:>10} {:>14}",
-        "condition", "compiled", "interpreted"
-    );
+    let mut group = criterion.benchmark_group("condition");
     for source in [
         "profile.orders >= 3",
         "profile.vip || profile.views > 10",
         "profile.orders == 0 && (profile.views > 5 || !profile.test)",
     ] {
-        let ours = Condition::compile(source, &setting);
-        let Ok(ours) = ours else {
-            bail!("{source} does not compile");
-        };
-        let program = cel::Program::compile(source).context("the reference")?;
+        let ours = Condition::compile(source, &setting).unwrap();
+        let program = cel::Program::compile(source).unwrap();
         let fields: HashMap<String, cel::Value> = [
             ("orders".to_owned(), 0_i64.into()),
             ("views".to_owned(), 0_i64.into()),
@@ -227,26 +212,17 @@ fn conditions(policy: &Policy) -> Result<()> {
         let mut context = cel::Context::default();
         context.add_variable_from_value("profile", fields);
         let reference = matches!(program.execute(&context), Ok(cel::Value::Bool(true)));
-        if reference != ours.holds(&scope) {
-            bail!("{source} means something else to us");
-        }
-        let mut best = [Duration::MAX; 2];
-        for _ in 0..ROUNDS {
-            let began = Instant::now();
-            for _ in 0..TIMES {
-                black_box(ours.holds(black_box(&scope)));
-            }
-            let compiled = began.elapsed();
-            let began = Instant::now();
-            for _ in 0..TIMES {
-                drop(black_box(program.execute(black_box(&context))));
-            }
-            let interpreted = began.elapsed();
-            let [ours, theirs] = best;
-            best = [ours.min(compiled), theirs.min(interpreted)];
-        }
-        let [compiled, interpreted] = best.map(|spent| per(spent, TIMES));
-        println!("{source:<44} {compiled:>7.0} ns {interpreted:>11.0} ns");
+        assert_eq!(
+            reference,
+            ours.holds(&scope),
+            "{source} means something else to us"
+        );
+        group.bench_function(BenchmarkId::new("compiled", source), |bencher| {
+            bencher.iter(|| ours.holds(black_box(&scope)));
+        });
+        group.bench_function(BenchmarkId::new("interpreted", source), |bencher| {
+            bencher.iter(|| program.execute(black_box(&context)));
+        });
     }
-    Ok(())
+    group.finish();
 }
