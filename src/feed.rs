@@ -73,6 +73,8 @@ pub struct Feed<'a> {
 pub struct Fed {
     /// Records.
     pub records: u64,
+    /// Of them, lines that are no events.
+    pub strange: u64,
     /// Lines of streams that no input carries.
     pub unread: BTreeMap<Stream, u64>,
 }
@@ -128,6 +130,7 @@ impl Feed<'_> {
                 header: None,
             })?;
             fed.records += 1;
+            fed.strange += u64::from(placed.event.is_none());
             self.keep_pace(fed.records, begun)?;
             let now = self.clock.elapsed();
             if now.saturating_sub(told) >= Duration::from_millis(250) {

@@ -468,6 +468,61 @@ fn a_stop_with_nothing_but_an_address_reaches_everybody_who_holds_it() {
     );
 }
 
+/// Whatever the tasks have and have not read: the hand-over may still lie in the topic when the opt-out is read.
+#[test]
+fn a_stop_that_names_an_address_is_not_lost_while_its_holder_is_handed_over() {
+    for seed in 0..200 {
+        let random = &mut Random(seed);
+        let mut world = World::new(FlowSet::default(), open_policy());
+        world.at(
+            "2026-03-02T10:00:00Z",
+            &customer("old"),
+            "identified",
+            reachable(),
+        );
+        world.at(
+            "2026-03-02T10:00:00Z",
+            &visitor("v"),
+            "identified",
+            json!({ "addresses": { "sms": "+49 1" } }),
+        );
+        world.drain(random);
+        world.at(
+            "2026-03-02T10:05:00Z",
+            &customer("old"),
+            "merged",
+            json!({ "into": "new" }),
+        );
+        world.at(
+            "2026-03-02T10:05:00Z",
+            &both("new", "v"),
+            "page_viewed",
+            json!({}),
+        );
+        for _ in 0..random.below(12) {
+            let partition = usize::try_from(random.below(PARTITIONS as u64)).unwrap();
+            world.deliver(partition);
+        }
+        for (channel, address) in [("email", "C@shop.test"), ("sms", "+491")] {
+            let stop = json!({ "channel": channel, "address": address });
+            world.at("2026-03-02T10:06:00Z", &json!({}), "unsubscribed", stop);
+        }
+        world.drain(random);
+        for channel in ["email", "sms"] {
+            let state = world.profile("c:new").reach.consent_state(channel, None);
+            assert_eq!(
+                state,
+                tidegate::event::Consent::Denied,
+                "seed {seed}, {channel}"
+            );
+        }
+        // The one that went up in another is listed no more.
+        let listed = world.profiles.iter().filter(|(key, _)| key.is_address());
+        let mut holders = listed.flat_map(|(_, profile)| profile.links.holders.clone());
+        assert!(holders.all(|holder| holder == "c:new"), "seed {seed}");
+    }
+}
+
 #[test]
 fn of_two_merges_that_contradict_each_other_the_later_one_stands_whichever_is_read_first() {
     for swapped in [false, true] {

@@ -33,7 +33,7 @@ use crate::config::{Config, LogFormat};
 use crate::engine::Plan;
 use crate::outbound::OutboundPlan;
 use crate::plan;
-use crate::store::directory::Directory;
+use crate::store::directory::{Directory, claim_instance};
 use crate::store::layout::StoreIdentity;
 use crate::store::rocks::{RocksShared, RocksStore};
 use crate::store::staging::CacheLimits;
@@ -71,6 +71,14 @@ pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
     };
     logs::init(format, &config.log.level, Some(Arc::clone(&telemetry)))
         .map_err(|error| Stop::of(Exit::Config, &error))?;
+    let state = config.state_root().join(&config.app.id);
+    let _instance = claim_instance(&state).map_err(|error| {
+        let text = format!(
+            "cannot claim {}: {error}; give each instance its own app.instance",
+            state.display()
+        );
+        Stop::new(Exit::Io, text)
+    })?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let wall = Arc::clone(&clock);
     let workers = worker_count(config);

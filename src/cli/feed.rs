@@ -83,7 +83,14 @@ impl FeedLine {
         if terminal {
             drop(writeln!(std::io::stderr()));
         }
-        writeln!(output, "{} events published", fed.records)?;
+        writeln!(output, "{} events published", fed.records - fed.strange)?;
+        if fed.strange > 0 {
+            writeln!(
+                output,
+                "{} lines published that are no events: `run` makes them dead letters",
+                fed.strange
+            )?;
+        }
         for (stream, count) in fed.unread {
             writeln!(
                 output,

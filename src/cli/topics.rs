@@ -56,6 +56,7 @@ fn print(config: &Config, output: Output<'_>) -> Result<(), Stop> {
         partitions,
         replication,
         settings,
+        initial,
         ours,
     } in kafka::topics(config)
     {
@@ -70,7 +71,7 @@ fn print(config: &Config, output: Output<'_>) -> Result<(), Stop> {
             output,
             "{name}\n  partitions {partitions}, replication {copies}, {whose}"
         )?;
-        for (setting, value) in settings {
+        for (setting, value) in settings.into_iter().chain(initial) {
             writeln!(output, "  {setting}={value}")?;
         }
     }

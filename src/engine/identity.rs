@@ -25,7 +25,8 @@ const MOST_HOPS: usize = 64;
 /// The list of those who hold an address: where an event goes that names nothing else.
 #[must_use]
 fn address_key(plan: &Plan, channel: &str, address: &str) -> ProfileKey {
-    let address = address.to_ascii_lowercase();
+    // As people and systems write the same one: upper or lower case, numbers in groups.
+    let address: String = address.to_lowercase().split_whitespace().collect();
     ProfileKey::address(&address_id(&plan.policy.address_key, channel, &address))
 }
 
@@ -363,7 +364,8 @@ impl Turn<'_> {
         self.hear(login.at);
     }
 
-    /// Everything that this profile holds goes to `into`, in one record.
+    /// Everything that this profile holds goes to `into`, in one record. Under its addresses it stays listed until whoever takes that in
+    /// is: what names an address alone meanwhile is passed on behind it.
     fn give(&mut self, into: ProfileKey, login: Login, origin: &Origin) {
         let from = self.profile.key().clone();
         let estate = self.profile.take_estate();
@@ -376,7 +378,6 @@ impl Turn<'_> {
             };
             self.forwards.push(Forward::new(into, matter));
         }
-        self.tell_addresses();
     }
 
     /// A device of this customer follows another login.

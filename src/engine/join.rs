@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::forward::{Forward, Matter};
 use super::suppress::NewBlock;
 use super::turn::Turn;
 use crate::decision::Reason;
@@ -14,7 +15,7 @@ use crate::profile::carts::Item;
 use crate::profile::fold::Folded;
 use crate::profile::running::{Instance, PendingRequest, Phase, Watch};
 use crate::profile::{Block, History, OrderNews, OrderRecord, OrderState, Orders, Profile, limits};
-use crate::value::Timestamp;
+use crate::value::{ProfileKey, Timestamp};
 
 /// What an order is for the side that did not know it.
 const NEWS: Folded = Folded {
@@ -118,6 +119,7 @@ impl Turn<'_> {
         }
         let theirs = std::mem::take(&mut *other.running);
         let blocks = other.take_all_blocks();
+        let (from, listed) = (other.key().clone(), other.links.addresses.clone());
         self.profile.join(&mut other, &self.plan.policy);
         for (event, _) in &their_orders {
             self.take_exits(event, &own_carts, &NEWS);
@@ -133,6 +135,14 @@ impl Turn<'_> {
         self.join_blocks(login, blocks);
         self.restrict(login);
         self.tell_addresses();
+        // Behind that, so that at no moment nobody is listed.
+        self.forwards.extend(listed.into_iter().map(|hash| {
+            let matter = Matter::Holds {
+                profile: from.clone(),
+                holds: false,
+            };
+            Forward::new(ProfileKey::address(&hash), matter)
+        }));
     }
 
     /// Each side's purchases are outcomes of the other side's contacts.

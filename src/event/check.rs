@@ -111,7 +111,9 @@ fn nameless(bytes: &[u8], record: Timestamp) -> String {
 /// An id, unless it is one of those that mean nobody.
 fn somebody(top: Fields<'_, '_>, field: Field) -> Result<Option<String>, DecodeError> {
     let id = top.id(field)?;
-    Ok(id.filter(|id| !top.rules.ignored_ids.contains(id)))
+    let nobody =
+        |id: &str| id.is_empty() || top.rules.ignored_ids.iter().any(|ignored| ignored == id);
+    Ok(id.filter(|id| !nobody(id.trim())))
 }
 
 fn body(
@@ -200,7 +202,8 @@ fn body(
             valid_until: top.time(Field::ValidUntil)?,
         }),
         EventType::Merged => Body::Merge(Merge {
-            into: top.need_id(Field::Into)?,
+            into: somebody(top, Field::Into)?
+                .ok_or_else(|| top.refuse(Field::Into, Refusal::Missing))?,
         }),
         EventType::Erased => Body::Erasure,
         EventType::SendRequested => Body::SendRequest(send_request(wire, top)?),

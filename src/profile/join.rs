@@ -43,6 +43,7 @@ impl Profile {
         let holds = |section: &Section<_>| **section != super::Links::default();
         if holds(&self.links) {
             estate.links.visitors = std::mem::take(&mut self.links.visitors);
+            estate.links.addresses = std::mem::take(&mut self.links.addresses);
         }
         estate.person = Section::changed(take(&mut self.person));
         estate.reach = Section::changed(take(&mut self.reach));

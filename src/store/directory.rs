@@ -1,6 +1,7 @@
 //! Where the store of a task lives on disk: `<state directory>/<instance>/<application>/<partition>/`, one process at a time.
 //!
 //! ```text
+//! ../LOCK                of the instance, held while it runs
 //! <partition>/LOCK       held while a process uses the directory; the system lets go of it when the process dies
 //! <partition>/VERSION    format of everything below, as text
 //! <partition>/db/        RocksDB's files
@@ -17,6 +18,32 @@ use crate::store::{StoreError, layout};
 /// Corrupt directories kept beside a task's own; further ones are deleted, so that a bad disk does not fill itself.
 const KEPT: u32 = 4;
 const VERSION_TEXT: &str = "tidegate state format ";
+
+/// Claims what an instance keeps on this machine: `<state directory>/<instance>/<application>/LOCK`, before it connects, so that a second process of
+/// the same name ends without having taken the first one's place in the group.
+///
+/// # Errors
+/// When another process holds it, or the disk refuses.
+pub fn claim_instance(state_dir: &Path) -> io::Result<File> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)?;
+    let lock = lock_file(state_dir)?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::other("another process runs as this instance"),
+        TryLockError::Error(error) => error,
+    })?;
+    Ok(lock)
+}
+
+fn lock_file(directory: &Path) -> io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join("LOCK"))
+}
 
 /// A claimed directory: no other process can claim it while this value lives.
 #[derive(Debug)]
@@ -50,12 +77,7 @@ impl Directory {
             .mode(0o700)
             .create(path.join("db"))
             .map_err(failed)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("LOCK"))
-            .map_err(failed)?;
+        let lock = lock_file(&path).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => StoreError::Io {
                 task,

@@ -8,7 +8,7 @@ use crate::bus::kafka::admin::{Difference, TopicProblem};
 use crate::config::Config;
 use crate::event::mapping::Read;
 use crate::partitioner;
-use crate::task::fold::{self, FoldPlan};
+use crate::task::fold::{self, FoldPlan, MARK_HEADER};
 use crate::value::{Span, Timestamp};
 
 /// What we ask of brokers: our transactions' time-out, our session's, the largest changelog record, the pause between two
@@ -50,6 +50,9 @@ pub(super) fn sample(
         return Vec::new();
     };
     let what = format!("records of {}", spec.topic);
+    // What `feed --until` leaves behind is no event.
+    let is_mark = |record: &&Record| record.headers.iter().any(|(name, _)| name == MARK_HEADER);
+    let records: Vec<&Record> = records.iter().filter(|record| !is_mark(record)).collect();
     if records.is_empty() {
         return vec![Finding::of(
             Grade::Untold,
@@ -61,7 +64,7 @@ pub(super) fn sample(
     }
     let mut refused: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut left = 0;
-    for record in records {
+    for record in &records {
         match fold::decode(spec, record, fold) {
             Ok(Read::Event(_)) => {}
             Ok(Read::Left(_)) => left += 1,
@@ -97,7 +100,7 @@ pub(super) fn sample(
             "`tidegate map` shows what records become; wrong_key: the record's key is not the customer id; wrong_partition: its producer does not partition as Java does",
         ));
     }
-    findings.push(keys(&what, records, partitions));
+    findings.push(keys(&what, &records, partitions));
     let newest = records.iter().map(|record| record.timestamp).max();
     let ahead = newest.map_or(Span::ZERO, |newest| newest.since(now));
     if ahead > Span::from_secs(1) {
@@ -116,7 +119,7 @@ pub(super) fn sample(
 }
 
 /// Do the keys stand where Java would put them?
-fn keys(what: &str, records: &[Record], partitions: i32) -> Finding {
+fn keys(what: &str, records: &[&Record], partitions: i32) -> Finding {
     let count = u32::try_from(partitions).unwrap_or(1).max(1);
     let keyed: Vec<(&[u8], i32)> = records
         .iter()

@@ -40,6 +40,8 @@ pub struct TopicSpec {
     pub replication: Option<i32>,
     /// Settings by Kafka's names.
     pub settings: BTreeMap<String, String>,
+    /// Settings on creation only; later they are the operator's.
+    pub initial: BTreeMap<String, String>,
     /// tidegate may create it. Topics of others are only looked at.
     pub ours: bool,
 }
@@ -52,6 +54,7 @@ impl TopicSpec {
             partitions,
             replication: None,
             settings: settings.iter().map(owned).collect(),
+            initial: BTreeMap::new(),
             ours: true,
         }
     }
@@ -69,7 +72,11 @@ impl TopicSpec {
     #[must_use]
     pub fn outbound(name: &str, partitions: i32) -> Self {
         let settings = [("cleanup.policy", "delete"), ("max.message.bytes", LARGEST)];
-        Self::ours(name.to_owned(), partitions, &settings)
+        Self {
+            // Longer than what the shipped flows may wait, so that what recalls a message is as readable as the message.
+            initial: BTreeMap::from([("retention.ms".to_owned(), "2592000000".to_owned())]),
+            ..Self::ours(name.to_owned(), partitions, &settings)
+        }
     }
 }
 
@@ -416,7 +423,7 @@ impl Admin {
             .iter()
             .map(|topic| {
                 let replication = TopicReplication::Fixed(topic.replication.unwrap_or(-1));
-                let settings = topic.settings.iter();
+                let settings = topic.settings.iter().chain(&topic.initial);
                 settings.fold(
                     NewTopic::new(&topic.name, topic.partitions, replication),
                     |topic, (name, value)| topic.set(name, value),
