@@ -10,6 +10,8 @@ pub mod kafka;
 pub mod load;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 mod memory;
+#[cfg(feature = "kafka")]
+pub mod registry;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 pub mod reload;
 #[cfg(all(feature = "kafka", feature = "rocks"))]

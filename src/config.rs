@@ -19,6 +19,7 @@ mod policy;
 mod print;
 mod problem;
 mod reading;
+mod registry;
 mod resolve;
 pub mod sections;
 mod setting;
@@ -35,7 +36,7 @@ pub use sections::{
     Amount, App, BreakerSection, BudgetSection, CapSetting, Channel, ChurnSection, Clock, Commit,
     Config, ConsumptionSection, Counted, CustomersSection, Day, DeadLetters, DietSection, Exposed,
     Format, Http, Identity, Input, IntentSection, Kafka, Kept, Keying, Log, LogFormat, Mode,
-    NegativeSection, NormsSection, Paths, PeakSection, PolicySection, RecentBuyerSection,
+    NegativeSection, NormsSection, Paths, PeakSection, PolicySection, RecentBuyerSection, Registry,
     ReturnedSection, RfmSection, Shop, State, Topics, TraitsSection, VipSection,
 };
 pub use values::{Per, Percent, Properties, QuietTime, Rate, Secret, stream_name};
@@ -219,8 +220,14 @@ impl Config {
                 anchor(mapping);
             }
         }
+        self.registry.ca.iter_mut().for_each(anchor);
         let properties = self.kafka.properties.0.values_mut();
-        for secret in properties.chain([&mut self.identity.address_key]) {
+        let login = self.registry.password.iter_mut();
+        let login = login.chain(&mut self.registry.token);
+        for secret in properties
+            .chain([&mut self.identity.address_key])
+            .chain(login)
+        {
             if let Secret::File(path) = secret {
                 anchor(path);
             }

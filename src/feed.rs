@@ -60,8 +60,8 @@ pub struct Feed<'a> {
     pub retention: &'a BTreeMap<Arc<str>, Span>,
     /// Partitions of each.
     pub partitions: i32,
-    /// Inputs that are read in Avro, and what writes it; all others get the lines as they are.
-    pub avro: Option<(Vec<InputId>, Encoder)>,
+    /// What writes for the inputs that are read in Avro; all others get the lines as they are.
+    pub avro: BTreeMap<InputId, Encoder>,
     /// At most that many events per second.
     pub rate: Option<u32>,
     /// Reads the time.
@@ -153,10 +153,8 @@ impl Feed<'_> {
         placed: &Placed,
         rules: &DecodeRules,
     ) -> Result<Option<Vec<u8>>, EncodeError> {
-        match (&self.avro, &placed.event) {
-            (Some((inputs, encoder)), Some(event)) if inputs.contains(&placed.input) => {
-                encoder.encode(event, &rules.currencies).map(Some)
-            }
+        match (self.avro.get(&placed.input), &placed.event) {
+            (Some(encoder), Some(event)) => encoder.encode(event, &rules.currencies).map(Some),
             (_, _) => Ok(None),
         }
     }

@@ -41,7 +41,7 @@
 //!
 //! [`config`] reads the one file, [`plan`] turns it into what tasks are given, [`app`] puts the parts together, [`cli`] asks for them.
 //! [`replay`] drives the same fold and merge over a [`recording`], without a bus; `feed` publishes that recording so that `run` sees
-//! the same. [`telemetry`] and [`http`] tell of it all, and of no customer.
+//! the same. [`registry`] asks what the schemas of Avro records are, off the hot path. [`telemetry`] and [`http`] tell of it all, and of no customer.
 
 // The core, in reading order.
 pub mod value;
@@ -66,6 +66,7 @@ pub mod store;
 
 pub mod task;
 
+pub mod registry;
 pub mod worker;
 
 pub mod planted;

@@ -4,13 +4,13 @@
 //!
 //! ```text
 //!  Verdict ─┬─► channel topic   key: customer_id or anonymous_id     Decision, JSON or Avro   (not of silent verdicts, not of observe)
-//!           └─► <app>-decisions key: profile                         one JSON object per verdict
+//!           └─► <app>-decisions key: profile                         one object per verdict, JSON or Avro
 //!  forward ───► <app>-events    key: the profile that it is for        what one profile tells another
 //!  blocks  ───► <app>-blocks    key: profile, compacted              live suppressions by channel; a tombstone when there are none
 //!  record  ───► <app>-dlq       key, value, headers as they came     and why, in __connect.errors.*
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bus::{Outgoing, Record, Target};
@@ -23,8 +23,11 @@ use crate::profile::Block;
 use crate::value::{ProfileKey, Timestamp};
 
 pub mod letter;
+mod read;
 pub mod schema;
 mod wire;
+
+pub use read::LogReader;
 
 use wire::{BlockWire, BlocksWire, VerdictWire};
 
@@ -48,13 +51,13 @@ pub struct OutboundPlan {
     pub dead_letters_topic: Arc<str>,
     /// `<app>-profiles-changelog`.
     pub changelog_topic: Arc<str>,
-    /// Channels whose decisions are written in Avro single-object encoding; the others get JSON.
-    pub avro_channels: BTreeSet<Arc<str>>,
-    /// Writes those.
-    pub avro: DecisionWriter,
+    /// What writes for the channels that get Avro, by channel; the others get JSON.
+    pub avro_channels: BTreeMap<Arc<str>, DecisionWriter>,
+    /// What writes the decision log, if it is in Avro; else it is in JSON.
+    pub avro_log: Option<DecisionWriter>,
 }
 
-/// Writes decisions in [`DECISION_SCHEMA`].
+/// Writes decisions, or lines of their log, in Avro.
 pub struct DecisionWriter(Writer);
 
 impl std::fmt::Debug for DecisionWriter {
@@ -64,12 +67,28 @@ impl std::fmt::Debug for DecisionWriter {
 }
 
 impl DecisionWriter {
-    /// Of the shipped schema.
+    /// Decisions in single-object encoding.
     ///
     /// # Errors
     /// Never, unless the shipped schema is broken.
     pub fn new() -> Result<Self, EncodeError> {
         Writer::new(DECISION_SCHEMA).map(Self)
+    }
+
+    /// Decisions under the id that a registry gave [`DECISION_SCHEMA`].
+    ///
+    /// # Errors
+    /// Never, unless the shipped schema is broken.
+    pub fn registered(id: u32) -> Result<Self, EncodeError> {
+        Writer::registered(DECISION_SCHEMA, id).map(Self)
+    }
+
+    /// Lines of the log under the id that a registry gave [`DECISION_LOG_SCHEMA`].
+    ///
+    /// # Errors
+    /// Never, unless the shipped schema is broken.
+    pub fn of_log(id: u32) -> Result<Self, EncodeError> {
+        Writer::registered(DECISION_LOG_SCHEMA, id).map(Self)
     }
 }
 
@@ -87,7 +106,10 @@ pub fn render(
         topic: Arc::clone(&plan.decisions_topic),
         target: Target::Key,
         key: Some(verdict.profile.as_str().as_bytes().to_vec()),
-        value: Some(log_line(verdict)),
+        value: Some(match &plan.avro_log {
+            Some(writer) => avro(&VerdictWire::log(verdict), writer),
+            None => log_line(verdict),
+        }),
         headers: Vec::new(),
         changelog_of: None,
     });
@@ -102,10 +124,9 @@ pub fn decision(verdict: &Verdict, policy: &Policy, plan: &OutboundPlan) -> Opti
     }
     let channel = policy.channels.get(verdict.channel.as_ref()?)?;
     let value = VerdictWire::decision(verdict, message, channel);
-    let bytes = if plan.avro_channels.contains(&channel.name) {
-        avro(&value, &plan.avro)
-    } else {
-        json(&value)
+    let bytes = match plan.avro_channels.get(&channel.name) {
+        Some(writer) => avro(&value, writer),
+        None => json(&value),
     };
     let route = verdict.route.as_ref().unwrap_or(&verdict.profile);
     Some(Outgoing {
@@ -254,7 +275,7 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
 
 #[expect(
     clippy::expect_used,
-    reason = "a decision has the schema's shape by construction: a test writes one of each kind, with and without every optional field"
+    reason = "what is decided has the schema's shape by construction: a test writes one of each kind, with and without every optional field"
 )]
 fn avro(decision: &VerdictWire<'_>, writer: &DecisionWriter) -> Vec<u8> {
     let value = serde_json::to_value(decision).expect("a decision has a JSON form");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bus::InputId;
-use crate::config::{self, Channel, Clock, Config, Input, MappingSetting, internal_topic};
+use crate::config::{self, Clock, Config, Input, MappingSetting, internal_topic};
 use crate::engine::Plan;
 use crate::event::avro::{EncodeError, SchemaError, Schemas};
 use crate::event::mapping::{self, Piece, Reading};
@@ -159,8 +159,8 @@ pub fn reading(input: &Input) -> Result<Option<Reading>, InputError> {
 
 fn format(input: &Input) -> Result<Format, InputError> {
     match input.format {
-        // `check` refuses the registry's framing until it is supported.
-        config::Format::Json | config::Format::Avro => Ok(Format::Json),
+        config::Format::Json => Ok(Format::Json),
+        config::Format::Avro => Ok(Format::Avro),
         config::Format::AvroSingleObject => {
             let name = || input.name().to_owned();
             let texts = match &input.schemas {
@@ -205,13 +205,12 @@ pub const fn clock_kind(config: &Config) -> ClockKind {
     }
 }
 
-/// Where everything goes that leaves, and how it is written.
+/// Where everything goes that leaves, and how it is written; what is written with a registry gets its writers when its schemas are registered.
 ///
 /// # Errors
 /// Never, unless the shipped Avro schema is broken.
 pub fn outbound_plan(config: &Config) -> Result<OutboundPlan, EncodeError> {
     let internal = |what: &str| internal_topic(&config.app.id, what).into();
-    let avro = |channel: &Channel| channel.format == config::Format::AvroSingleObject;
     Ok(OutboundPlan {
         application: config.app.id.as_str().into(),
         events_topic: internal("events"),
@@ -222,9 +221,9 @@ pub fn outbound_plan(config: &Config) -> Result<OutboundPlan, EncodeError> {
         avro_channels: config
             .channels
             .iter()
-            .filter(|(_, channel)| avro(channel))
-            .map(|(name, _)| name.as_str().into())
-            .collect(),
-        avro: DecisionWriter::new()?,
+            .filter(|(_, channel)| channel.format == config::Format::AvroSingleObject)
+            .map(|(name, _)| Ok((name.as_str().into(), DecisionWriter::new()?)))
+            .collect::<Result<_, EncodeError>>()?,
+        avro_log: None,
     })
 }

@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use crate::bus::{InputId, NextOffset, Position};
+use crate::event::avro::registered::SchemaId;
 use crate::value::{Span, Timestamp};
 
 pub mod commit;
@@ -78,10 +79,23 @@ pub struct Task {
     pub assigned_at: Duration,
     /// Inputs that are paused because enough of them waits in the merge, and where they read on.
     pub paused: Vec<(InputId, NextOffset)>,
+    /// Inputs that stand still before a record of a schema that is not known yet.
+    pub waiting: Vec<Waiting>,
     /// Timestamp of the newest record read.
     pub last_record_at: Option<Timestamp>,
     /// Wall time since when hand-overs are held back (CK-1).
     pub behind_since: Option<Timestamp>,
+}
+
+/// An input partition that stands still before a record whose schema is not known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which input.
+    pub input: InputId,
+    /// The record that needs the schema, where reading goes on.
+    pub at: NextOffset,
+    /// The schema.
+    pub schema: SchemaId,
 }
 
 /// An end of an input that was asked for longer ago says nothing any more (CK-1).
@@ -193,6 +207,7 @@ impl Task {
             rebuilt: false,
             assigned_at: now,
             paused: Vec::new(),
+            waiting: Vec::new(),
             last_record_at: None,
             behind_since: None,
         }
@@ -266,6 +281,15 @@ impl Task {
         positions
     }
 
+    /// How far `input` was read, given what the bus handed out: not beyond a record that waits for its schema.
+    #[must_use]
+    pub fn read_to(&self, input: InputId, delivered: NextOffset) -> NextOffset {
+        let mut waiting = self.waiting.iter();
+        waiting
+            .find(|waiting| waiting.input == input)
+            .map_or(delivered, |waiting| waiting.at.min(delivered))
+    }
+
     /// Is there anything that a commit would make durable?
     #[must_use]
     pub fn has_work(&self) -> bool {
@@ -282,6 +306,7 @@ impl Task {
         self.positions.fill(None);
         self.announce = true;
         self.paused.clear();
+        self.waiting.clear();
         if let Some(merge) = &mut self.merge {
             merge.clear();
         }

@@ -19,7 +19,7 @@ pub mod table;
 mod tally;
 mod worker;
 
-pub use labels::{Outcome, Remade};
+pub use labels::{Asked, Outcome, Remade};
 pub use logs::{LogError, LogFormat};
 pub use status::{NotReady, Read, Status, Stuck, TaskState, TaskStatus, WorkerStatus};
 pub use table::{BUCKETS, Kind, METRICS, Metric};
@@ -95,6 +95,12 @@ impl Telemetry {
     pub fn reload_refused(&self) {
         self.families.reloads.with_label_values(&["refused"]).inc();
         self.reload_failed(1.0);
+    }
+
+    /// A question to the schema registry ended.
+    pub fn asked_registry(&self, asked: Asked) {
+        let requests = &self.families.registry_requests;
+        requests.with_label_values(&[asked.name()]).inc();
     }
 
     fn reload_failed(&self, failed: f64) {

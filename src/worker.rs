@@ -30,6 +30,7 @@ mod recovery;
 mod reload;
 mod report;
 mod timeline;
+mod waiting;
 
 pub use lookup::{Found, Lookup};
 
@@ -144,6 +145,8 @@ pub struct Worker {
     hold_until: Duration,
     /// How often the store of a partition was found damaged.
     damages: BTreeMap<i32, u32>,
+    /// Schemas of a registry, and whom to ask for more.
+    schemas: waiting::Schemas,
 }
 
 /// A failed call that may be repeated is repeated after that long.
@@ -180,6 +183,7 @@ impl Worker {
             reported_at: Duration::ZERO,
             hold_until: Duration::ZERO,
             damages: BTreeMap::new(),
+            schemas: waiting::Schemas::default(),
         }
     }
 
@@ -199,6 +203,7 @@ impl Worker {
     fn turn_once(&mut self) -> Result<bool, Halt> {
         self.telemetry.beat(self.clock.wall());
         self.take_reload();
+        self.learn_schemas()?;
         let restored = self.restore_some()?;
         let wait = if restored {
             Duration::ZERO
@@ -319,10 +324,8 @@ impl Worker {
     /// A record of a task that is not running any more, or not yet, is somebody else's or will be read again: it is not processed,
     /// its offset does not move.
     fn take(&mut self, record: Record) -> Result<(), Halt> {
-        let Some(task) = self.tasks.get_mut(&record.partition) else {
-            return Ok(());
-        };
-        if task.phase != Phase::Running {
+        let running = |task: &Task| task.phase == Phase::Running;
+        if !self.tasks.get(&record.partition).is_some_and(running) {
             return Ok(());
         }
         let (input, partition, next) = (
@@ -330,6 +333,12 @@ impl Worker {
             record.partition,
             NextOffset::after(record.offset),
         );
+        if let Some(schema) = self.missing_schema(&record) {
+            return self.wait_for(schema, &record);
+        }
+        let Some(task) = self.tasks.get_mut(&partition) else {
+            return Ok(());
+        };
         if let Some(merge) = &mut task.merge {
             if merge.push(record) == crate::task::merge::READ_AHEAD {
                 self.bus.pause(input, partition).map_err(Halt::Bus)?;
@@ -398,11 +407,12 @@ impl Worker {
         let now = self.clock.elapsed();
         let tasks = &mut self.tasks;
         self.bus.progress(&mut |progress| {
-            if let Some(reach) = tasks
-                .get_mut(&progress.partition)
-                .and_then(|task| task.reach.get_mut(usize::from(progress.input.0)))
-            {
-                reach.look(progress.delivered, progress.end, progress.age, now);
+            let Some(task) = tasks.get_mut(&progress.partition) else {
+                return;
+            };
+            let read = task.read_to(progress.input, progress.delivered);
+            if let Some(reach) = task.reach.get_mut(usize::from(progress.input.0)) {
+                reach.look(read, progress.end, progress.age, now);
             }
         });
     }

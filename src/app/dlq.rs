@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::exit::{Exit, Stop};
-use super::kafka;
+use super::{kafka, registry};
 use crate::bus::kafka::letters::DeadLetters;
 use crate::bus::{NextOffset, Outgoing, Record, Target};
 use crate::clock::SystemClock;
 use crate::config::{Config, internal_topic};
 use crate::engine::forward::{Forward, Matter};
 use crate::engine::{Plan, profile_of};
+use crate::event::avro::registered::Registered;
 use crate::event::mapping::Read;
 use crate::event::{Event, Origin};
 use crate::outbound::letter::Letter;
@@ -102,6 +103,7 @@ pub fn replay(config: &Config, flows: Plan, wanted: &Wanted) -> Result<Replayed,
         outbound: plan::outbound_plan(config).map_err(|error| wrong(&error))?,
         wanted,
     };
+    let (client, mut known) = (registry::client(config)?, Registered::default());
     let mut letters = connect(config)?;
     letters.begin()?;
     let mut replayed = Replayed::default();
@@ -110,7 +112,13 @@ pub fn replay(config: &Config, flows: Plan, wanted: &Wanted) -> Result<Replayed,
         let mut batch = Batch::default();
         letters.read(open, &mut |letters, record| {
             let next = NextOffset::after(record.offset);
-            batch.add(again.of(record, &mut replayed));
+            if let Some(client) = &client {
+                let so_far = std::mem::take(&mut known);
+                let records = std::slice::from_ref(&record);
+                known =
+                    registry::schemas_of(client, records, so_far)?.map_err(registry::refused)?;
+            }
+            batch.add(again.of(record, &known, &mut replayed));
             if batch.is_full() {
                 letters.hand_on(open.partition, next, &batch.take())?;
             }
@@ -156,7 +164,12 @@ struct Again<'a> {
 
 impl Again<'_> {
     /// What is to be published instead of the letter; nothing when nobody needs it any more.
-    fn of(&self, found: Record, replayed: &mut Replayed) -> Option<Outgoing> {
+    fn of(
+        &self,
+        found: Record,
+        registered: &Registered,
+        replayed: &mut Replayed,
+    ) -> Option<Outgoing> {
         let stays = |found: Record, why: String, replayed: &mut Replayed| {
             *replayed.stay.entry(why).or_default() += 1;
             Some(self.same(found))
@@ -179,7 +192,7 @@ impl Again<'_> {
                 replayed,
             );
         };
-        match decode_anywhere(input, &letter.record, &self.fold) {
+        match decode_anywhere(input, &letter.record, &self.fold, registered) {
             Ok(Read::Event(event)) => {
                 let handed = self.forward(event, &letter, input.history);
                 match handed {

@@ -3,6 +3,7 @@
 //! Everything is asked first and judged then; the judging is pure. Nothing is changed (see [`Probe`]).
 
 mod judge;
+mod schemas;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::exit::Stop;
-use super::{kafka, rights};
+use super::{kafka, registry, rights};
 use crate::bus::Failure;
 use crate::bus::kafka::admin::Admin;
 use crate::bus::kafka::probe::{Operation, Probe, Resource, Right, TopicState};
@@ -118,11 +119,18 @@ pub fn examine(config: &Config, flows: Plan) -> Result<Vec<Finding>, Stop> {
     }
     findings.extend(examine_rights(config, &probe, &states));
     findings.extend(examine_topics(config, &settings, &states));
+    let registry = registry::client(config)?;
+    if let Some(client) = &registry {
+        findings.extend(schemas::examine(config, client)?);
+    }
     for (number, input) in fold.inputs.iter().enumerate().skip(1) {
         if let Some(TopicState::Partitions(partitions)) = states.get(&*input.topic) {
             let sample = probe.newest(&input.topic, *partitions, SAMPLE);
             findings.extend(match sample {
-                Ok(records) => judge::sample(&fold, number, &records, *partitions, clock.wall()),
+                Ok(records) => {
+                    let sample = (number, records, *partitions);
+                    schemas::sample(registry.as_ref(), &fold, sample, clock.wall())?
+                }
                 Err(failure) => vec![Finding::untold(
                     format!("records of {}", input.topic),
                     &failure,

@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::exit::{Exit, Stop};
 use super::reload::{self, Current, Source};
-use super::{kafka, memory};
+use super::{kafka, memory, registry as schemas};
 use crate::bus::Farewell;
 use crate::bus::kafka::admin::Admin;
 use crate::clock::{Clock, SystemClock};
@@ -43,7 +43,7 @@ use crate::task::fold::FoldPlan;
 use crate::telemetry::{Telemetry, logs};
 use crate::value::Span;
 use crate::worker::{Lookup, Stores, Worker, WorkerSettings};
-use crate::{bus, http};
+use crate::{bus, http, registry};
 
 /// A poll loop that has not turned for that long is stuck. Longer than any bounded call of the bus.
 const STUCK_AFTER: Span = Span::from_secs(60);
@@ -181,6 +181,8 @@ struct Parts {
     outbound: Arc<OutboundPlan>,
     settings: WorkerSettings,
     stores: RocksStores,
+    /// Where something is read or written with a schema registry.
+    desk: Option<Arc<registry::Desk>>,
 }
 
 impl Parts {
@@ -199,16 +201,24 @@ impl Parts {
             .max(1);
         let threads = i32::from(worker_count(config));
         let inputs = plan::input_topics(config);
+        let mut outbound =
+            plan::outbound_plan(config).map_err(|error| Stop::of(Exit::Config, &error))?;
+        let desk = match schemas::client(config)? {
+            Some(client) => {
+                schemas::register(config, &client, &mut outbound)?;
+                Some(registry::start(client, &telemetry)?)
+            }
+            None => None,
+        };
         let shared = Arc::new(
             plan::fold_plan(config, flows, plan::clock_kind(config))
                 .map_err(|error| Stop::of(Exit::Config, &error))?,
         );
         Ok(Self {
+            desk,
             clock,
             telemetry,
-            outbound: Arc::new(
-                plan::outbound_plan(config).map_err(|error| Stop::of(Exit::Config, &error))?,
-            ),
+            outbound: Arc::new(outbound),
             current: Arc::new(Current::new(Arc::clone(&shared))),
             shared,
             settings: WorkerSettings {
@@ -250,6 +260,7 @@ impl Parts {
         let (clock, shared) = (Arc::clone(&self.clock), Arc::clone(&self.shared));
         let (outbound, stores) = (Arc::clone(&self.outbound), self.stores.clone());
         let (limits, command) = (self.settings.clone(), Arc::clone(command));
+        let desk = self.desk.clone();
         let (current, mut number_of_set) = (Arc::clone(&self.current), 0);
         let turn = move || {
             // Dropped at the end, also by a panic: the main thread hears of it.
@@ -264,6 +275,9 @@ impl Parts {
                 limits,
                 telemetry,
             );
+            if let Some(desk) = desk {
+                worker = worker.with_schemas(desk);
+            }
             tracing::info!(worker = number, "connected");
             loop {
                 let farewell = match command.load(Ordering::Acquire) {

@@ -134,7 +134,8 @@ impl Explain {
         let mut found = Found::new(profile);
         found.window.partition = Some(partition);
         let clock = crate::clock::SystemClock::new();
-        let mut take = |value: &[u8]| found.take(value);
+        let mut lines = crate::app::registry::LogLines::of(&config)?;
+        let mut take = |value: &[u8]| found.take(&lines.line(value));
         crate::bus::kafka::audit::read_decisions(&settings, &clock, &topic, partition, &mut take)?;
         Ok((found, config.shop.time_zone))
     }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Environment, Exit, Output, Settings, Stop, instant};
-use crate::app::kafka;
+use crate::app::{kafka, registry};
 use crate::bus::InputId;
 use crate::bus::kafka::admin::Admin;
 use crate::bus::kafka::feed::FeedProducer;
 use crate::clock::SystemClock;
 use crate::config::{Config, Format, stream_name};
-use crate::event::avro::Encoder;
+use crate::event::avro::{Encoder, schema_text};
 use crate::feed::{Feed, FeedError};
 use crate::plan;
 use crate::recording::{Lines, Placing};
@@ -102,19 +102,26 @@ impl FeedLine {
     }
 }
 
-/// The inputs that are read in Avro, with a writer of it; `None` when there are none.
-fn avro(config: &Config) -> Result<Option<(Vec<InputId>, Encoder)>, Stop> {
+/// What writes for the inputs that are read in Avro in our own shape. Schemas for those with a registry are registered, as any producer does.
+fn avro(config: &Config) -> Result<BTreeMap<InputId, Encoder>, Stop> {
+    let client = registry::client(config)?;
+    let mut encoders = BTreeMap::new();
     // Input 0 is the application's own.
-    let numbered = (1_u16..).map(InputId).zip(&config.inputs);
-    let inputs: Vec<InputId> = numbered
-        .filter(|(_, input)| input.format == Format::AvroSingleObject)
-        .map(|(id, _)| id)
-        .collect();
-    if inputs.is_empty() {
-        return Ok(None);
+    for (id, input) in (1_u16..).map(InputId).zip(&config.inputs) {
+        let encoder = match (input.format, input.stream, &client) {
+            (Format::AvroSingleObject, _, _) => Encoder::new(),
+            (Format::Avro, Some(stream), Some(client)) if input.mapping.is_none() => {
+                let subject = format!("{}-value", input.topic);
+                let registered = client.register(&subject, schema_text(stream));
+                let schema = registry::wait(registered)?.map_err(registry::refused)?;
+                Encoder::registered(stream, schema)
+            }
+            (Format::Json | Format::Avro, _, _) => continue,
+        };
+        let encoder = encoder.map_err(|error| Stop::of(Exit::Failure, &error))?;
+        encoders.insert(id, encoder);
     }
-    let encoder = Encoder::new().map_err(|error| Stop::of(Exit::Failure, &error))?;
-    Ok(Some((inputs, encoder)))
+    Ok(encoders)
 }
 
 /// What each input topic keeps, by age; those without a limit are not among them. A topic that stamps records itself cannot be fed.

@@ -22,6 +22,7 @@ impl Config {
     pub fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.check_app(&mut problems);
+        self.check_registry(&mut problems);
         self.check_shop(&mut problems);
         self.check_inputs(&mut problems);
         self.check_channels(&mut problems);
@@ -251,13 +252,6 @@ impl Config {
                     "one topic per channel, and none of them an input",
                 ));
             }
-            if channel.format == Format::Avro {
-                problems.push(Problem::of(
-                    format!("{path}.format"),
-                    NO_REGISTRY,
-                    "write json or avro-single-object",
-                ));
-            }
             for (index, report) in channel.reports.iter().enumerate() {
                 if report.stream() != Stream::Deliveries {
                     problems.push(Problem::of(
@@ -415,7 +409,6 @@ impl Config {
 }
 
 const TOPIC_REMEDY: &str = "use 1 to 249 letters, digits, `.`, `_` or `-`";
-const NO_REGISTRY: &str = "Avro with a schema registry is not supported yet";
 
 fn check_input(input: &Input, path: &str, problems: &mut Vec<Problem>) {
     if !topic_name(&input.topic) {
@@ -430,13 +423,6 @@ fn check_input(input: &Input, path: &str, problems: &mut Vec<Problem>) {
             format!("{path}.key"),
             "inputs that are not keyed by customer (`any`, the default) are not supported yet",
             "key the topic by customer_id with Java's murmur2 partitioner and write `key: customer_id`",
-        ));
-    }
-    if input.format == Format::Avro {
-        problems.push(Problem::of(
-            format!("{path}.format"),
-            NO_REGISTRY,
-            "write json or avro-single-object",
         ));
     }
     if input.stream.is_none() && input.mapping.is_none() {

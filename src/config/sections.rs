@@ -26,6 +26,8 @@ section! {
         app: App,
         /// The brokers.
         kafka: Kafka,
+        /// The schema registry, where something is `format: avro`.
+        registry: Registry,
         /// What is the same for the whole shop.
         shop: Shop,
         /// How customers and addresses are told apart.
@@ -107,6 +109,22 @@ section! {
 }
 
 section! {
+    /// The schema registry: Confluent's, or one that answers its calls (Apicurio under `/apis/ccompat/v7`, Karapace, Redpanda).
+    pub struct Registry {
+        /// Begin of its addresses: `https://registry:8081`. Required where an input, a channel or the decision log is in `avro`.
+        url: Option<String>,
+        /// Name for HTTP's basic login; `password` goes with it. Default: no login.
+        user: Option<String>,
+        /// Best as `${VAR}` or `{file: /path}`.
+        password: Option<Secret>,
+        /// Bearer token instead of name and password. Read at start; best as `${VAR}` or `{file: /path}`.
+        token: Option<Secret>,
+        /// Trusted authorities (PEM file) for `https`. Default: those of the system.
+        ca: Option<PathBuf>,
+    }
+}
+
+section! {
     /// What is the same for the whole shop.
     pub struct Shop {
         /// ISO 4217. Money without a currency is in it, and all money is kept in it. Changing it makes old amounts wrong.
@@ -166,7 +184,7 @@ choice! {
         Json = "json",
         /// Avro single-object encoding: the marker C3 01, the schema's fingerprint, the value.
         AvroSingleObject = "avro-single-object",
-        /// Avro in the framing of Confluent's registry. Not yet supported.
+        /// Avro in the framing of a schema registry: 00, the schema's id in four bytes, the value; or a GUID, there or in a header.
         Avro = "avro",
     }
 }
@@ -286,6 +304,8 @@ section! {
         min_insync_replicas: i32 = 2,
         /// How long the decision log is kept. Default 400d, so that last year's season can be explained.
         decisions_retention: Span = Span::from_days(400),
+        /// How the decision log is written: `json`, or `avro` with the schema registry. Default `json`. `explain` reads both.
+        decisions_format: Format = Format::Json,
         /// How long dead letters are kept. Default 30d.
         dead_letters_retention: Span = Span::from_days(30),
         /// Create missing input topics too, which belong to somebody else in earnest. Default false; for trying out, where `feed` fills them.

@@ -1,7 +1,7 @@
 //! What is played: the demo's configuration, the shipped flows, both in fast motion.
 
 #[cfg(feature = "kafka")]
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::speed;
@@ -10,7 +10,7 @@ use crate::engine::Plan;
 use crate::flow::compile::{FlowFile, Surroundings, compile};
 use crate::flow::problem::Problem;
 #[cfg(feature = "kafka")]
-use crate::outbound::{DecisionWriter, OutboundPlan};
+use crate::outbound::OutboundPlan;
 
 const CONFIG: &str = include_str!("demo.yaml");
 
@@ -101,8 +101,8 @@ impl Setting {
             blocks_topic: topic("blocks"),
             dead_letters_topic: topic("dlq"),
             changelog_topic: topic("profiles-changelog"),
-            avro_channels: BTreeSet::new(),
-            avro: DecisionWriter::new()?,
+            avro_channels: BTreeMap::new(),
+            avro_log: None,
         })
     }
 

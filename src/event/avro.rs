@@ -1,4 +1,4 @@
-//! Avro single-object encoding ⇄ [`Event`].
+//! Avro single-object encoding ⇄ [`Event`]; [`registered`] is the same in a schema registry's framing.
 //!
 //! ```text
 //! C3 01 │ CRC-64-AVRO of the writer's schema, 8 bytes, little-endian │ the value, in the writer's schema
@@ -16,8 +16,10 @@ use super::mapping::tree::{Tree, Want};
 use super::refusal::{DecodeError, Refusal};
 use super::wire::Wire;
 use super::{Currencies, Event, Stream, check, encode};
+mod fit;
 mod plan;
 mod read;
+pub mod registered;
 mod tree;
 mod write;
 
@@ -159,6 +161,17 @@ impl Encoder {
             .map(|stream| Ok((stream, Writer::new(schema_text(stream))?)))
             .collect::<Result<_, _>>()?;
         Ok(Self { writers })
+    }
+
+    /// Of the schema of one stream, which a registry knows under `id`. Writes no events of other streams.
+    ///
+    /// # Errors
+    /// Never, unless the shipped schema is broken.
+    pub fn registered(stream: Stream, id: u32) -> Result<Self, EncodeError> {
+        let writer = Writer::registered(schema_text(stream), id)?;
+        Ok(Self {
+            writers: vec![(stream, writer)],
+        })
     }
 
     /// Writes `event`, whose money is in the shop's currency.

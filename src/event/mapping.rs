@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::avro::Schemas;
+use super::avro::registered::RegisteredValue;
 use super::decode::DecodeContext;
 use super::refusal::{DecodeError, Refusal};
 use super::wire::{Field, Scalar, Wire};
@@ -46,6 +47,8 @@ pub enum Encoding<'s> {
     Json,
     /// Avro single-object encoding, in one of these schemas.
     Avro(&'s Schemas),
+    /// Avro in a registry's framing, taken apart.
+    Registered(RegisteredValue<'s>),
 }
 
 /// What was read of a record.
@@ -143,6 +146,7 @@ impl Reading {
                 json::read(text, &self.want).map_err(DecodeError::new)?
             }
             Encoding::Avro(schemas) => schemas.tree(value, &self.want)?,
+            Encoding::Registered(framed) => framed.tree(&self.want)?,
         };
         let inner = self.unwrapped(&tree)?;
         let record = inner.as_ref().unwrap_or(&tree);
@@ -160,6 +164,7 @@ impl Reading {
             return match encoding {
                 Encoding::Json => own_json::decode(value, context),
                 Encoding::Avro(schemas) => schemas.decode(value, context),
+                Encoding::Registered(framed) => framed.decode(value, context),
             }
             .map(Read::Event);
         };

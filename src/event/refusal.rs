@@ -15,8 +15,12 @@ pub enum Refusal {
     Oversize,
     /// Not JSON, not Avro, cut short, nested too deeply, not UTF-8.
     Malformed,
-    /// Avro of a schema that nobody told us.
+    /// It does not begin with the name of a schema, as the framing of a schema registry has it.
+    Unframed,
+    /// Avro of a schema that nobody told us, or that the registry does not know.
     UnknownSchema,
+    /// The writer's schema can give no event of our own shape, or is none of Avro's.
+    IncompatibleSchema,
     /// A field holds another shape than the contract says (an object for a text …).
     WrongType,
     /// A field that this event type cannot do without.
@@ -45,11 +49,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::NoValue,
         Self::Oversize,
         Self::Malformed,
+        Self::Unframed,
         Self::UnknownSchema,
+        Self::IncompatibleSchema,
         Self::WrongType,
         Self::Missing,
         Self::UnknownType,
@@ -71,7 +77,9 @@ impl Refusal {
             Self::NoValue => "no_value",
             Self::Oversize => "oversize",
             Self::Malformed => "malformed",
+            Self::Unframed => "unframed",
             Self::UnknownSchema => "unknown_schema",
+            Self::IncompatibleSchema => "incompatible_schema",
             Self::WrongType => "wrong_type",
             Self::Missing => "missing",
             Self::UnknownType => "unknown_type",
@@ -94,7 +102,9 @@ impl Refusal {
             Self::NoValue => "tidegate.event.NoValue",
             Self::Oversize => "tidegate.event.Oversize",
             Self::Malformed => "tidegate.event.Malformed",
+            Self::Unframed => "tidegate.event.Unframed",
             Self::UnknownSchema => "tidegate.event.UnknownSchema",
+            Self::IncompatibleSchema => "tidegate.event.IncompatibleSchema",
             Self::WrongType => "tidegate.event.WrongType",
             Self::Missing => "tidegate.event.Missing",
             Self::UnknownType => "tidegate.event.UnknownType",
@@ -115,7 +125,13 @@ impl Refusal {
             Self::NoValue => "the record has no value",
             Self::Oversize => "the record is larger than the limit",
             Self::Malformed => "the value cannot be read in the input's format",
+            Self::Unframed => {
+                "the value does not begin with a schema id as a registry's serializer writes it (00 and four bytes, or 01 and sixteen)"
+            }
             Self::UnknownSchema => "the value is of a schema that is not known",
+            Self::IncompatibleSchema => {
+                "the writer's schema cannot be resolved into ours, nor is there a mapping"
+            }
             Self::WrongType => "a value of the wrong type",
             Self::Missing => "a value is missing",
             Self::UnknownType => "the event type is not known",
@@ -230,7 +246,9 @@ impl DecodeError {
             Refusal::NoValue
             | Refusal::Oversize
             | Refusal::Malformed
+            | Refusal::Unframed
             | Refusal::UnknownSchema
+            | Refusal::IncompatibleSchema
             | Refusal::WrongType
             | Refusal::Missing
             | Refusal::UnknownType

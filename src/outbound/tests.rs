@@ -55,8 +55,11 @@ fn plan(avro: &[&str]) -> OutboundPlan {
         blocks_topic: "shop-blocks".into(),
         dead_letters_topic: "shop-dlq".into(),
         changelog_topic: "shop-profiles-changelog".into(),
-        avro_channels: avro.iter().map(|name| Arc::from(*name)).collect(),
-        avro: DecisionWriter::new().unwrap(),
+        avro_channels: avro
+            .iter()
+            .map(|name| (Arc::from(*name), DecisionWriter::new().unwrap()))
+            .collect(),
+        avro_log: None,
     }
 }
 
@@ -359,11 +362,23 @@ fn avro_decisions_hold_what_json_decisions_hold() {
             assert!(same, "{name}: {} {value}", found[name]);
         }
     }
-    let log = Writer::new(DECISION_LOG_SCHEMA).unwrap();
+}
+
+#[test]
+fn the_log_in_avro_reads_back_as_the_line_in_json() {
+    let reader = LogReader::new(DECISION_LOG_SCHEMA).unwrap();
+    let mut plan = plan(&[]);
+    plan.avro_log = Some(DecisionWriter::of_log(7).unwrap());
     for verdict in loud() {
+        let mut outgoing = Vec::new();
+        render(&verdict, &policy(), &plan, &mut outgoing);
+        let written = outgoing.pop().unwrap().value.unwrap();
+        assert_eq!(written[..5], [0, 0, 0, 0, 7]);
+        let read: Value = serde_json::from_slice(&reader.line(&written[5..]).unwrap()).unwrap();
         let line: Value = serde_json::from_slice(&log_line(&verdict)).unwrap();
-        log.encode(&line).unwrap();
+        assert_eq!(read, line);
     }
+    assert!(reader.line(b"\xff").is_none() && LogReader::new("none").is_none());
 }
 
 fn block() -> Block {

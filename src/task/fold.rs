@@ -11,6 +11,7 @@ use crate::bus::{InputId, Record};
 use crate::decision::Verdict;
 use crate::engine::forward::{Forward, Matter};
 use crate::engine::{self, Input, Ledger, Plan, StepCounts};
+use crate::event::avro::registered::Registered;
 use crate::event::mapping::{Left, Read};
 use crate::event::{DecodeError, DecodeRules, Event, EventType, Origin, Refusal};
 use crate::store::staging::{CacheLimits, Lookups, Rendered, Staging};
@@ -19,12 +20,7 @@ use crate::value::{ProfileKey, Span, Timestamp};
 
 mod read;
 
-pub use read::{Format, InputSpec, decode, decode_anywhere};
-
-use read::decode_forward;
-
-/// A record with this header (its value is not read) only moves the records' clock: `feed --until`.
-pub const MARK_HEADER: &str = "tidegate-mark";
+pub use read::{Format, InputSpec, MARK_HEADER, decode, decode_anywhere, is_mark};
 
 /// `<app>-events`: holds forwarded records only.
 pub const ANCHOR: InputId = InputId(0);
@@ -134,6 +130,8 @@ pub struct Fold {
     forwards: VecDeque<(Timestamp, Forward)>,
     /// When the live blocks of a profile last changed in this batch.
     blocks_changed: BTreeMap<ProfileKey, Timestamp>,
+    /// What the schema registry told so far.
+    registered: Arc<Registered>,
 }
 
 impl Fold {
@@ -165,6 +163,7 @@ impl Fold {
             rendered_inputs: BTreeSet::new(),
             forwards: VecDeque::new(),
             blocks_changed: BTreeMap::new(),
+            registered: Arc::default(),
         };
         fold.read_records()?;
         Ok(fold)
@@ -190,6 +189,11 @@ impl Fold {
         }
         self.shared = shared;
         self.versions.reloaded();
+    }
+
+    /// What the schema registry told by now. A record whose schema is not among it yet is not given to [`Self::record`].
+    pub fn learn(&mut self, registered: Arc<Registered>) {
+        self.registered = registered;
     }
 
     /// Whether anything was ever committed here: the first commit of a task writes down which inputs it read, and its clock when that
@@ -276,7 +280,7 @@ impl Fold {
     /// # Errors
     /// When the store cannot be read.
     pub fn record(&mut self, record: Record) -> Result<Folded, StoreError> {
-        if record.headers.iter().any(|(name, _)| name == MARK_HEADER) {
+        if is_mark(&record) {
             return Ok(Folded::Mark);
         }
         let shared = Arc::clone(&self.shared);
@@ -290,12 +294,12 @@ impl Fold {
             timestamp: record.timestamp,
         };
         if record.input == ANCHOR {
-            return match decode_forward(&record, &shared) {
+            return match read::decode_forward(&record, &shared) {
                 Ok(forward) => self.forward(&forward),
                 Err(error) => Ok(self.put_aside(record, origin, error)),
             };
         }
-        match decode(input, &record, &shared) {
+        match decode(input, &record, &shared, &self.registered) {
             Ok(Read::Event(event)) => {
                 let waiting = self.forwards.len();
                 let folded = self.event(&event, &origin, input.history)?;

@@ -45,3 +45,26 @@ impl Remade {
         }
     }
 }
+
+/// How a question to the schema registry ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// With a schema.
+    Answered,
+    /// With a definite "there is none".
+    NotFound,
+    /// Without an answer; it is asked again.
+    Failed,
+}
+
+impl Asked {
+    /// As label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::NotFound => "not_found",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -150,6 +150,10 @@ metrics! {
         "How far the newest input record is stamped ahead of our clock; 0 when it is not.";
     log_lines: Counter "log_lines_total", "lines", ["target", "level"],
         "Log lines of warning level and above; target is ours or the Kafka client's.";
+    registry_requests: Counter "registry_requests_total", "requests", ["outcome"],
+        "Questions to the schema registry by outcome: answered, not_found, or failed (asked again until it answers).";
+    inputs_waiting: Gauge "inputs_waiting_for_schema", "0 or 1", ["topic", "partition"],
+        "1 while an input partition stands still before a record whose schema the registry has not told yet.";
     reloads: Counter "reloads_total", "reloads", ["outcome"],
         "Changed flow and policy files by outcome: taken (counted by each worker), or refused because something in them is wrong.";
     reload_failed: Gauge "reload_failed", "0 or 1", [],

@@ -38,6 +38,8 @@ pub struct TaskReport<'a> {
     pub now: Timestamp,
     /// Records between position and end, by input.
     pub lag: &'a [(InputId, u64)],
+    /// The inputs that need a schema registry, and whether they wait for it.
+    pub schemas: &'a [(InputId, bool)],
     /// Timestamp of the last record read, while there are more.
     pub lagging_at: Option<Timestamp>,
     /// Timestamp of the newest record read.
@@ -231,6 +233,14 @@ impl WorkerTelemetry {
                     .set(float(*records));
             }
         }
+        for (input, waits) in report.schemas {
+            if let Some(topic) = self.inputs.get(usize::from(input.0)) {
+                families
+                    .inputs_waiting
+                    .with_label_values(&[topic, partition.as_str()])
+                    .set(f64::from(u8::from(*waits)));
+            }
+        }
         let set = |family: &prometheus::GaugeVec, value: f64| {
             family.with_label_values(&[partition.as_str()]).set(value);
         };
@@ -392,6 +402,11 @@ impl WorkerTelemetry {
             drop(
                 families
                     .consumer_lag_records
+                    .remove_label_values(&[topic, label.as_str()]),
+            );
+            drop(
+                families
+                    .inputs_waiting
                     .remove_label_values(&[topic, label.as_str()]),
             );
             drop(

@@ -66,12 +66,13 @@ impl Worker {
             }
             other => other?,
         };
-        let fold = Fold::new(
+        let mut fold = Fold::new(
             partition,
             std::sync::Arc::clone(&self.shared),
             store,
             self.settings.cache,
         )?;
+        fold.learn(std::sync::Arc::clone(&self.schemas.known));
         let now = self.clock.elapsed();
         self.tasks.insert(
             partition,

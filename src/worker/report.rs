@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Worker;
-use crate::bus::InputId;
-use crate::task::fold::Decided;
+use crate::bus::{InputId, Progress};
+use crate::task::fold::{Decided, Format};
 use crate::task::merge::Merge;
 use crate::task::{Phase, Task};
 use crate::telemetry::{Tally, TaskReport, TaskState};
@@ -20,18 +20,19 @@ impl Worker {
         }
         self.reported_at = now;
         self.move_over_markers();
-        let mut lags: Vec<(i32, InputId, u64)> = Vec::new();
-        self.bus.progress(&mut |progress| {
-            let lag = u64::try_from(progress.end.get() - progress.delivered.get()).unwrap_or(0);
-            lags.push((progress.partition, progress.input, lag));
-        });
+        let mut reads: Vec<Progress> = Vec::new();
+        self.bus.progress(&mut |progress| reads.push(progress));
         let wall = self.clock.wall();
         for task in self.tasks.values() {
             let waiting = task.merge.as_ref().map_or(0, |merge| merge.len() as u64);
-            let mut lag: Vec<(InputId, u64)> = lags
+            let mut lag: Vec<(InputId, u64)> = reads
                 .iter()
-                .filter(|(partition, _, _)| *partition == task.partition)
-                .map(|(_, input, lag)| (*input, *lag))
+                .filter(|read| read.partition == task.partition)
+                .map(|read| {
+                    let to = task.read_to(read.input, read.delivered);
+                    let lag = u64::try_from(read.end.get() - to.get()).unwrap_or(0);
+                    (read.input, lag)
+                })
                 .collect();
             if let Some((_, first)) = lag.first_mut() {
                 *first += waiting;
@@ -42,6 +43,7 @@ impl Worker {
                 clock: (task.phase == Phase::Running).then(|| task.fold.clock()),
                 now: wall,
                 lag: &lag,
+                schemas: &schemas(task),
                 lagging_at: task
                     .last_record_at
                     .filter(|_| lag.iter().any(|(_, lag)| *lag > 0)),
@@ -62,15 +64,29 @@ impl Worker {
                 return;
             };
             let merged = |merge: &Merge| merge.waiting(progress.input) == 0;
+            // Not beyond a record that waits for its schema: it is unread.
+            let read = task.read_to(progress.input, progress.delivered);
             let position = task.positions.get(usize::from(progress.input.0));
             if task.phase == Phase::Running
                 && task.merge.as_ref().is_none_or(merged)
-                && position.is_some_and(|at| at.is_some_and(|at| at < progress.delivered))
+                && position.is_some_and(|at| at.is_some_and(|at| at < read))
             {
-                task.processed(progress.input, progress.delivered);
+                task.processed(progress.input, read);
             }
         });
     }
+}
+
+/// The inputs that need a registry, and whether they wait for it.
+fn schemas(task: &Task) -> Vec<(InputId, bool)> {
+    let inputs = (0..).map(InputId).zip(&task.fold.shared().inputs);
+    inputs
+        .filter(|(_, spec)| matches!(spec.format, Format::Avro))
+        .map(|(input, _)| {
+            let waits = task.waiting.iter().any(|waiting| waiting.input == input);
+            (input, waits)
+        })
+        .collect()
 }
 
 fn state(task: &Task) -> TaskState {

@@ -19,6 +19,7 @@ mod bus;
 mod identity;
 mod outage;
 mod random;
+mod schemas;
 mod shop;
 mod world;
 

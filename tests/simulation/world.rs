@@ -21,6 +21,7 @@ use tidegate::worker::{Halt, Stores, Worker, WorkerSettings};
 use crate::broker::{Faults, SharedBroker, chance};
 use crate::bus::SimBus;
 use crate::random::Random;
+use crate::schemas::LateRegistry;
 
 /// The wall of the simulated world.
 pub(crate) struct SimClock(pub(crate) SharedBroker);
@@ -129,6 +130,8 @@ pub(crate) struct World {
     pub(crate) instances: Vec<Instance>,
     pub(crate) random: Random,
     pub(crate) restarts: u32,
+    /// Where an input needs one.
+    pub(crate) registry: Option<LateRegistry>,
 }
 
 impl World {
@@ -154,6 +157,7 @@ impl World {
             instances,
             random: Random::new(seed),
             restarts: 0,
+            registry: None,
         }
     }
 
@@ -185,7 +189,7 @@ impl World {
             ..WorkerSettings::default()
         };
         self.broker.lock().restart(&instance.name);
-        instance.worker = Some(Worker::new(
+        let mut worker = Worker::new(
             Box::new(bus),
             Box::new(stores),
             Arc::new(SimClock(self.broker.clone())),
@@ -193,12 +197,19 @@ impl World {
             Arc::clone(&self.outbound),
             settings,
             Telemetry::new("sim", &instance.name).worker(0, &inputs),
-        ));
+        );
+        if let Some(registry) = &self.registry {
+            worker = worker.with_schemas(Arc::clone(&registry.desk));
+        }
+        instance.worker = Some(worker);
         self.restarts += 1;
     }
 
     /// One pass of one instance; a crash leaves it dead, anything else that halts a worker is a finding.
     pub(crate) fn pass(&mut self, index: usize) {
+        if let Some(registry) = &mut self.registry {
+            registry.turn();
+        }
         let instance = &mut self.instances[index];
         let Some(worker) = &mut instance.worker else {
             return;

@@ -6,6 +6,7 @@ use super::{Finding, Grade};
 use crate::bus::Record;
 use crate::bus::kafka::admin::{Difference, TopicProblem};
 use crate::config::Config;
+use crate::event::avro::registered::Registered;
 use crate::event::mapping::Read;
 use crate::partitioner;
 use crate::task::fold::{self, FoldPlan, MARK_HEADER};
@@ -44,7 +45,7 @@ pub(super) fn sample(
     input: usize,
     records: &[Record],
     partitions: i32,
-    now: Timestamp,
+    (registered, now): (&Registered, Timestamp),
 ) -> Vec<Finding> {
     let Some(spec) = fold.inputs.get(input) else {
         return Vec::new();
@@ -65,7 +66,7 @@ pub(super) fn sample(
     let mut refused: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut left = 0;
     for record in &records {
-        match fold::decode(spec, record, fold) {
+        match fold::decode(spec, record, fold, registered) {
             Ok(Read::Event(_)) => {}
             Ok(Read::Left(_)) => left += 1,
             Err(error) => *refused.entry(error.refusal().code()).or_default() += 1,

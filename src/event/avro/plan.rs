@@ -20,8 +20,10 @@ pub(super) enum Plan {
     },
     Float,
     Double,
-    /// Bytes mean nothing to us.
+    /// A text, where they are UTF-8 (Avro's own rule); else nothing to us.
     Bytes,
+    /// Bytes of a meaning that is not ours.
+    Opaque,
     /// Money, as those write it who mean it; bytes of their own length, or of a fixed one.
     Decimal {
         size: Option<usize>,
@@ -49,10 +51,21 @@ impl Plan {
     /// # Errors
     /// When `schema` is not a record, or contains itself.
     pub(super) fn compile(schema: &Schema) -> Result<Self, &'static str> {
+        Self::compile_among(schema, &[])
+    }
+
+    /// The same of a schema that names types of `others`, each of which stands before those that name it.
+    ///
+    /// # Errors
+    /// When `schema` is not a record, or contains itself.
+    pub(super) fn compile_among(schema: &Schema, others: &[Schema]) -> Result<Self, &'static str> {
         if !matches!(schema, Schema::Record(_)) {
             return Err("is not a record");
         }
         let mut compiler = Compiler::default();
+        for other in others {
+            compiler.plan(other, None)?;
+        }
         compiler.plan(schema, None)
     }
 }
@@ -83,10 +96,11 @@ impl Compiler {
             },
             Schema::Float => Plan::Float,
             Schema::Double => Plan::Double,
-            Schema::Bytes | Schema::BigDecimal => Plan::Bytes,
+            Schema::Bytes => Plan::Bytes,
+            Schema::BigDecimal => Plan::Opaque,
             Schema::String => Plan::Text,
             Schema::Uuid(apache_avro::schema::UuidSchema::String) => Plan::Text,
-            Schema::Uuid(apache_avro::schema::UuidSchema::Bytes) => Plan::Bytes,
+            Schema::Uuid(apache_avro::schema::UuidSchema::Bytes) => Plan::Opaque,
             Schema::Uuid(apache_avro::schema::UuidSchema::Fixed(fixed))
             | Schema::Duration(fixed)
             | Schema::Fixed(fixed) => self.remember(&fixed.name, space, Plan::Fixed(fixed.size)),

@@ -126,7 +126,11 @@ impl<'a> Input<'a> {
                 let bytes = self.take(8)?.try_into().map_err(|_| Refusal::Malformed)?;
                 Scalar::Float(f64::from_le_bytes(bytes))
             }
-            Plan::Bytes => {
+            Plan::Bytes => match std::str::from_utf8(self.counted()?) {
+                Ok(text) => Scalar::Text(text.into()),
+                Err(_) => Scalar::Other,
+            },
+            Plan::Opaque => {
                 self.counted()?;
                 Scalar::Other
             }
@@ -209,6 +213,7 @@ impl<'a> Input<'a> {
             | Plan::Float
             | Plan::Double
             | Plan::Bytes
+            | Plan::Opaque
             | Plan::Decimal { .. }
             | Plan::Text
             | Plan::Fixed(_)
@@ -229,6 +234,7 @@ impl<'a> Input<'a> {
             | Plan::Float
             | Plan::Double
             | Plan::Bytes
+            | Plan::Opaque
             | Plan::Decimal { .. }
             | Plan::Text
             | Plan::Fixed(_)

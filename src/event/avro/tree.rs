@@ -66,6 +66,7 @@ fn wanted<'a>(input: &mut Input<'a>, plan: &Plan, want: &Want) -> Read<Tree<'a>>
         | Plan::Float
         | Plan::Double
         | Plan::Bytes
+        | Plan::Opaque
         | Plan::Decimal { .. }
         | Plan::Text
         | Plan::Fixed(_)

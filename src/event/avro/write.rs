@@ -1,4 +1,4 @@
-//! JSON → Avro single-object encoding, in a schema of ours.
+//! JSON → Avro, in a schema of ours: single-object encoding, or a registry's framing.
 
 use apache_avro::Schema;
 use apache_avro::headers::{HeaderBuilder, RabinFingerprintHeader};
@@ -21,7 +21,7 @@ pub enum EncodeError {
 /// Writes values of one schema.
 pub struct Writer {
     schema: Schema,
-    /// The marker and the schema's fingerprint.
+    /// What every value begins with: the marker and the schema's fingerprint, or the schema's id.
     header: Vec<u8>,
 }
 
@@ -35,6 +35,16 @@ impl Writer {
             Schema::parse_str(schema).map_err(|error| EncodeError::Schema(Box::new(error)))?;
         let header = RabinFingerprintHeader::from_schema(&schema).build_header();
         Ok(Self { schema, header })
+    }
+
+    /// Of a schema that a registry knows under `id`.
+    ///
+    /// # Errors
+    /// When it is no schema.
+    pub fn registered(schema: &str, id: u32) -> Result<Self, EncodeError> {
+        let mut writer = Self::new(schema)?;
+        writer.header = [&[0], id.to_be_bytes().as_slice()].concat();
+        Ok(writer)
     }
 
     /// Writes an object: fields by name, those that are missing as null, times (RFC 3339) as milliseconds,

@@ -6,9 +6,19 @@ use super::FoldPlan;
 use crate::bus::Record;
 use crate::engine::forward::Forward;
 use crate::event::avro::Schemas;
+use crate::event::avro::registered::Registered;
 use crate::event::mapping::{Beside, Encoding, Read, Reading};
 use crate::event::{DecodeContext, DecodeError, Refusal, check_key, json};
 use crate::partitioner::partition;
+
+/// A record with this header (its value is not read) only moves the records' clock: `feed --until`.
+pub const MARK_HEADER: &str = "tidegate-mark";
+
+/// Does a record only move the records' clock?
+#[must_use]
+pub fn is_mark(record: &Record) -> bool {
+    record.headers.iter().any(|(name, _)| name == MARK_HEADER)
+}
 
 /// How the values of an input are encoded.
 #[derive(Clone, Debug)]
@@ -17,6 +27,8 @@ pub enum Format {
     Json,
     /// Avro single-object encoding, with the schemas that writers may use.
     AvroSingleObject(Arc<Schemas>),
+    /// Avro in the framing of a schema registry.
+    Avro,
 }
 
 /// One input of the application.
@@ -49,8 +61,13 @@ pub(super) fn decode_forward(record: &Record, shared: &FoldPlan) -> Result<Forwa
 ///
 /// # Errors
 /// Why the record is a dead letter.
-pub fn decode(input: &InputSpec, record: &Record, shared: &FoldPlan) -> Result<Read, DecodeError> {
-    let read = decode_anywhere(input, record, shared)?;
+pub fn decode(
+    input: &InputSpec,
+    record: &Record,
+    shared: &FoldPlan,
+    registered: &Registered,
+) -> Result<Read, DecodeError> {
+    let read = decode_anywhere(input, record, shared, registered)?;
     if let Read::Event(event) = &read {
         let place = (record.partition, shared.partitions);
         check_key(event, record.key.as_deref(), place)?;
@@ -66,6 +83,7 @@ pub fn decode_anywhere(
     input: &InputSpec,
     record: &Record,
     shared: &FoldPlan,
+    registered: &Registered,
 ) -> Result<Read, DecodeError> {
     let value = record
         .value
@@ -78,6 +96,7 @@ pub fn decode_anywhere(
     let encoding = match &input.format {
         Format::Json => Encoding::Json,
         Format::AvroSingleObject(schemas) => Encoding::Avro(schemas),
+        Format::Avro => Encoding::Registered(registered.body(value, &record.headers)?),
     };
     Ok(match (&input.reading, encoding) {
         (Some(reading), encoding) => {
@@ -89,5 +108,6 @@ pub fn decode_anywhere(
         }
         (None, Encoding::Json) => Read::Event(json::decode(value, &context)?),
         (None, Encoding::Avro(schemas)) => Read::Event(schemas.decode(value, &context)?),
+        (None, Encoding::Registered(framed)) => Read::Event(framed.decode(value, &context)?),
     })
 }

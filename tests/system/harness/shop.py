@@ -48,10 +48,10 @@ def cart_flow(after, within, expires):
 REPORTS = ("accepted", "sent", "delivered", "opened", "clicked", "bounced", "failed", "expired", "cancelled", "unsubscribed")
 
 
-def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1, kafka=None, http=None):
+def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1, kafka=None, http=None, registry=None, avro=()):
     """What writes an application's configuration: a function of application and instance, giving one for `tidegate`.
 
-    Without `flows` the shipped ones, without `policy` and `quiet_hours` the shipped defaults.
+    Without `flows` the shipped ones, without `policy` and `quiet_hours` the shipped defaults. Streams in `avro` are read through the registry.
     """
 
     def written(app, instance):
@@ -65,12 +65,16 @@ def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="
         channel = {"expose": ["address", "cart", "products", "last_order", "profile"], "reports": list(REPORTS)}
         if quiet_hours is not None:
             channel["quiet_hours"] = quiet_hours
+        inputs = [{"stream": stream, "topic": topic, "key": "customer_id"} for stream, topic in input_topics(app.name).items()]
+        for read in inputs:
+            read["format"] = "avro" if read["stream"] in avro else "json"
         return {
             "app": {"id": app.name, "instance": instance, "workers": workers, "state_dir": str(app.state_dir), "clock": clock},
             "kafka": kafka or {"bootstrap": app.broker.address},
             "shop": {"currency": "EUR", "rates": {"USD": "0.92"}, "time_zone": "Europe/Berlin"},
             "identity": {"address_key": "a secret of the system suite"},
-            "inputs": [{"stream": stream, "topic": topic, "key": "customer_id"} for stream, topic in input_topics(app.name).items()],
+            "inputs": inputs,
+            "registry": {"url": registry},
             "channels": {name: {"topic": topic, **channel} for name, topic in zip(CHANNELS, channel_topics(app.name))},
             "policy": policy or {},
             "control_group": control_group,
