@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from harness import reader, shop, wait
+from harness import reader, secure, shop, wait
 from harness.app import command
+from harness.gateway import Gateway
 from harness.murmur2 import partition
 from harness.registry import Registry, framed, shipped
 from harness.scenario import Scenario, events_file
@@ -231,3 +232,46 @@ def test_a_schema_that_the_registry_refuses_stops_the_start_with_a_sentence(shar
     process = shop_now.app.start("a")
     assert process.ended(60) == 78, process.text
     assert f"refuses our schema for {subject} as incompatible" in process.text, process.text
+
+
+def test_the_registry_may_stand_behind_tls_and_a_login_that_is_printed_nowhere(shared_broker, registry, workspace):
+    directory = workspace / "gateway"
+    directory.mkdir()
+    secure.certificates(directory)
+    # shop:sesame-open
+    gateway = Gateway(registry.address, directory, {"Basic c2hvcDpzZXNhbWUtb3Blbg==", "Bearer sesame-token"})
+    (directory / "token").write_text("sesame-token\n")
+    shop_now = shop.Live(shared_broker, workspace, after="1h", registry=gateway.address, avro=("purchases",))
+    plain = shop_now.app.settings
+
+    def login(**more):
+        shop_now.app.settings = lambda app, instance: {**plain(app, instance), "registry": {"url": gateway.address, **more}}
+        return shop_now.app.config()
+
+    def doctor(**more):
+        done = command("doctor", "--config", login(**more), check=False)
+        return next(line for line in done.stdout.splitlines() if "schema registry" in line), done.stdout + done.stderr
+
+    said = []
+    for more, wanted in [
+        ({}, "TLS connection"),
+        ({"ca": str(directory / "ca.pem")}, "answers 401"),
+        ({"ca": str(directory / "ca.pem"), "user": "shop", "password": "sesame-wrong"}, "answers 401"),
+        ({"ca": str(directory / "ca.pem"), "user": "shop", "password": "sesame-open"}, "subjects"),
+    ]:
+        line, text = doctor(**more)
+        assert wanted in line, line
+        said.append(text)
+    assert gateway.refused == 2
+    number = registry.register(f"{shop_now.topics['purchases']}-value", shipped("purchases"))
+    config = login(ca=str(directory / "ca.pem"), token={"file": str(directory / "token")})
+    said.append(command("config", "print", "--config", config).stdout)
+    with shop_now.read() as live:
+        process = shop_now.app.start("a").ready()
+        shop_now.identify(["c-1"])
+        buy(shop_now, ["c-1"], number, shipped("purchases"))
+        shop_now.each_order_answered(live)
+        said.append(process.text)
+        shop_now.stop()
+    gateway.close()
+    assert not [text for text in said if "sesame" in text.replace("gateway/token", "")], "a secret was printed"

@@ -35,7 +35,7 @@ class SecureBroker(Broker):
     def up(self):
         self.directory.mkdir(parents=True, exist_ok=True)
         secure = free_port()
-        _certificates(self.directory)
+        certificates(self.directory)
         extra = self.directory / "extra.properties"
         extra.write_text(SETTINGS.format(secure=secure, directory=self.directory))
         self.extra = {"TIDEGATE_KAFKA_EXTRA": str(extra)}
@@ -64,7 +64,7 @@ class SecureBroker(Broker):
         assert len(future.result(20)) == 1, f"{acl} was not granted"
 
 
-def _certificates(directory):
+def certificates(directory):
     """An authority of this test alone, and a certificate of it for 127.0.0.1."""
 
     def openssl(*arguments):
