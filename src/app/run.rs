@@ -158,17 +158,11 @@ fn customers(
     )))
 }
 
-/// One per two cores, at most one per partition: what a worker folds costs about as much again in its clients' own threads, and each
-/// worker commits for itself, so more of them mean more transactions for the same events.
+/// One per core, at most one per partition.
 fn worker_count(config: &Config) -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let partitions = usize::try_from(config.topics.partitions).unwrap_or(1);
-    let wanted = config
-        .app
-        .workers
-        .unwrap_or(cores.div_ceil(2))
-        .min(partitions)
-        .max(1);
+    let wanted = config.app.workers.unwrap_or(cores).min(partitions).max(1);
     u16::try_from(wanted).unwrap_or(u16::MAX)
 }
 

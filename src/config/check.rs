@@ -48,7 +48,7 @@ impl Config {
             problems.push(Problem::of(
                 "app.workers",
                 "0 workers would do nothing",
-                "leave it out for one per two cores",
+                "leave it out for one per core",
             ));
         }
         if self

@@ -72,8 +72,8 @@ section! {
         /// Names this process among those of the application: stable over restarts (a StatefulSet's pod name), never shared by two
         /// that run. Default `0`, right for a single one. Two with the same name fence each other, and one ends with code 70 (with 74 when they share a state directory too).
         instance: String = "0".to_owned(),
-        /// Worker threads, each a member of the consumer group. Default: one per two cores (a
-        /// worker's Kafka clients take about as much as it does), at most one per partition. More of them commit more often.
+        /// Worker threads, each a member of the consumer group. Default: one per core, at most one per partition. Each
+        /// commits for itself: more of them fold more under backlog, and fewer cost the broker less at low rates.
         workers: Option<usize>,
         /// Where tasks keep their state, each instance in a directory of its name. Default `/var/lib/tidegate`. A cache of the changelog: if lost, it is rebuilt, which takes time.
         state_dir: PathBuf = "/var/lib/tidegate".into(),
