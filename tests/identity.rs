@@ -649,6 +649,83 @@ fn a_device_that_many_log_in_on_follows_the_last_one_and_then_nobody() {
     assert_eq!(events, [4, 2, 2, 1, 1]);
 }
 
+/// Reads an event on device `v`, at the clock; `received` when it is late.
+fn click(world: &mut World, event_time: &str, received: &str, who: &Value) {
+    world.run_to(Timestamp::parse(received).unwrap());
+    let mut line = who.clone();
+    line["event_id"] = format!("e{}", world.offset).into();
+    line["type"] = "page_viewed".into();
+    line["event_time"] = event_time.into();
+    world.event(&line);
+}
+
+#[test]
+fn a_login_that_was_read_before_its_customer_heard_of_another_on_the_device_counts() {
+    let mut world = World::new(FlowSet::default(), open_policy());
+    let logins = [
+        ("2026-03-02T10:00:00Z", "c"),
+        ("2026-03-02T10:00:05Z", "d"),
+        ("2026-03-02T10:00:10Z", "c"),
+    ];
+    for (at, id) in logins {
+        click(&mut world, at, at, &both(id, "v"));
+        if id == "c" && at < "2026-03-02T10:00:10Z" {
+            world.settle();
+        }
+    }
+    // Nobody knows yet.
+    assert_eq!(
+        world.profile("a:v").links.alias.as_ref().unwrap().into,
+        "c:c"
+    );
+    world.settle();
+    let alias = world.profile("a:v").links.alias.clone().unwrap();
+    assert_eq!((&*alias.into, &*alias.login.event_id), ("c:c", "e2"));
+    let at = "2026-03-02T10:00:20Z";
+    click(&mut world, at, at, &visitor("v"));
+    world.settle();
+    assert_eq!(world.profile("c:c").activity.events, 3);
+    assert_eq!(world.profile("c:d").activity.events, 1);
+    world.check_stored();
+}
+
+#[test]
+fn a_late_login_takes_no_device_from_a_customer_who_logged_in_after_it() {
+    let mut world = World::new(FlowSet::default(), open_policy());
+    let events = [
+        (
+            "2026-03-02T10:00:00Z",
+            "2026-03-02T10:00:00Z",
+            both("c", "v"),
+        ),
+        (
+            "2026-03-02T15:00:00Z",
+            "2026-03-02T15:00:00Z",
+            both("c", "v"),
+        ),
+        (
+            "2026-03-02T11:00:00Z",
+            "2026-03-02T15:10:00Z",
+            both("d", "v"),
+        ),
+        ("2026-03-02T15:20:00Z", "2026-03-02T15:20:00Z", visitor("v")),
+        // Later than what it was told of when it lost the device.
+        (
+            "2026-03-02T15:30:00Z",
+            "2026-03-02T15:30:00Z",
+            both("d", "v"),
+        ),
+        ("2026-03-02T15:40:00Z", "2026-03-02T15:40:00Z", visitor("v")),
+    ];
+    for (at, received, who) in events {
+        click(&mut world, at, received, &who);
+        world.settle();
+    }
+    assert_eq!(world.profile("c:c").activity.events, 3);
+    assert_eq!(world.profile("c:d").activity.events, 3);
+    world.check_stored();
+}
+
 /// Everything of a profile but what tells where it has been.
 fn content(profile: &Profile) -> Value {
     let mut view = profile.view();
@@ -975,4 +1052,92 @@ fn in_any_interleaving_nothing_is_lost_or_taken_twice_and_forwarding_ends() {
             world.check_stored();
         }
     }
+}
+
+/// A login as it is compared: effective time, event id; and whose it is.
+type Last = (Timestamp, String, String);
+
+/// Three customers on two devices within three days, in part at the same instants, in part merged; tasks that are not level: what is
+/// read is any event of any task, what is delivered any task's oldest. Gives the last login on each device.
+fn rivals(random: &mut Random) -> (World, BTreeMap<String, Last>, u64) {
+    let mut world = World::new(FlowSet::default(), open_policy());
+    world.clock = start().plus(Span::from_days(3));
+    let merges = random.one_in(2);
+    let mut lines = Vec::new();
+    let mut last: BTreeMap<String, Last> = BTreeMap::new();
+    for index in 0..3 + random.below(14) {
+        let (who, device) = (*random.of(&["1", "2", "3"]), *random.of(&["v", "w"]));
+        // Some minutes, on any of three days: a customer tells a device anew after one.
+        let minutes = random.below(3) * 24 * 60 + random.below(6);
+        let at = start().plus(Span::from_minutes(i64::try_from(minutes).unwrap()));
+        let id = format!("e{:02}", (index * 7) % 23);
+        let mut line = match random.below(12) {
+            0 => visitor(device),
+            1 => customer(who),
+            2 | 3 if merges && who != "3" => {
+                let into = if who == "1" { "2" } else { "3" };
+                json!({ "customer_id": who, "type": "merged", "properties": { "into": into } })
+            }
+            _ => {
+                let login = (at, id.clone(), format!("c:{who}"));
+                let known = last.entry(format!("a:{device}")).or_insert(login.clone());
+                *known = login.max(known.clone());
+                both(who, device)
+            }
+        };
+        line["event_id"] = id.into();
+        line["event_time"] = json!(at);
+        if line.get("type").is_none() {
+            line["type"] = "page_viewed".into();
+        }
+        lines.push(line);
+    }
+    let read = lines.len() as u64;
+    // Sometimes nothing is delivered before all is read, sometimes nearly all.
+    let pace = random.below(4);
+    while !lines.is_empty() {
+        let index = usize::try_from(random.below(lines.len() as u64)).unwrap();
+        let line = lines.swap_remove(index);
+        world.event(&line);
+        for _ in 0..random.below(1 + 4 * pace) {
+            let partition = usize::try_from(random.below(PARTITIONS as u64)).unwrap();
+            world.deliver(partition);
+        }
+    }
+    world.drain(random);
+    (world, last, read)
+}
+
+#[test]
+fn in_any_interleaving_a_device_follows_its_last_login() {
+    let mut changed = 0;
+    for seed in seeds(walks() / 5) {
+        let (world, last, read) = rivals(&mut Random(seed));
+        let alias = |key: &str| {
+            let profile = world.profiles.get(&ProfileKey::parse(key).unwrap());
+            profile.and_then(|profile| profile.links.alias.clone())
+        };
+        let end = |key: &str| {
+            let mut key = key.to_owned();
+            while let Some(alias) = alias(&key) {
+                key = alias.into;
+            }
+            key
+        };
+        for (device, (at, id, owner)) in &last {
+            let owner = end(owner);
+            assert_eq!(end(device), owner, "seed {seed}: {device}, {at} {id}");
+            changed += u32::from(owner != "c:1");
+        }
+        let profiles = world.profiles.values();
+        let folded: u64 = profiles.map(|profile| profile.activity.events).sum();
+        assert_eq!(
+            folded, read,
+            "seed {seed}: every event stands in one profile"
+        );
+        if seed % 64 == 0 {
+            world.check_stored();
+        }
+    }
+    assert!(changed > 0);
 }

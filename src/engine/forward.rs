@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | event | an alias, or an address → who it is | the event, as it was read, with where it was read |
 //! | link | a customer → a visitor | this customer logged in on your device |
-//! | unlink | a visitor → a customer | the device follows another login now |
+//! | unlink | a visitor → a customer | the device follows this login now, which is another's; a link answers where a later one is known |
 //! | hand-over | an alias → who it is | everything that it held |
 //! | holds | a person → an address | I am reached under you (no more) |
 //!
@@ -98,6 +98,10 @@ pub enum Matter {
         visitor: String,
         /// Whose it is now; `None` on a device that belongs to nobody.
         now: Option<String>,
+        /// The login that it follows, or that made it nobody's.
+        login: Login,
+        /// Where the login was read by which this came to light.
+        origin: Origin,
     },
     /// Everything that another profile held.
     Handover {
@@ -203,6 +207,10 @@ enum Wire {
         visitor: String,
         #[n(1)]
         now: Option<String>,
+        #[n(2)]
+        login: Login,
+        #[n(3)]
+        origin: Place,
     },
     #[n(3)]
     Handover {
@@ -301,7 +309,17 @@ impl Forward {
                 login,
                 origin: origin.origin(),
             },
-            Wire::Unlink { visitor, now } => Matter::Unlink { visitor, now },
+            Wire::Unlink {
+                visitor,
+                now,
+                login,
+                origin,
+            } => Matter::Unlink {
+                visitor,
+                now,
+                login,
+                origin: origin.origin(),
+            },
             Wire::Handover {
                 from,
                 login,
@@ -377,9 +395,16 @@ fn wire(matter: &Matter, currencies: &Currencies) -> Wire {
             login: login.clone(),
             origin: Place::of(origin),
         },
-        Matter::Unlink { visitor, now } => Wire::Unlink {
+        Matter::Unlink {
+            visitor,
+            now,
+            login,
+            origin,
+        } => Wire::Unlink {
             visitor: visitor.clone(),
             now: now.clone(),
+            login: login.clone(),
+            origin: Place::of(origin),
         },
         Matter::Handover {
             from,

@@ -6,6 +6,9 @@
 //!  c:7 reads merged into 9 ──hand-over──► c:9                                 the same between two customers
 //!  {address} ──event──► h:hash ──event──► every profile that holds it
 //! ```
+//! A customer who is known on a device tells it once a day, and remembers the last login there. Who loses the device to a login that is
+//! earlier than that tells it again: each record carries a later login than the one before, so it ends, and with the latest of all.
+//!
 //! Aliases may form chains, and, when merges contradict each other, circles. A record remembers the aliases that passed it on; the one that
 //! meets itself again has found a circle, whose oldest login is dissolved there: so the latest logins stand, and forwarding ends (ID-1).
 
@@ -73,14 +76,6 @@ pub(super) fn event_of(login: &Login, into: &ProfileKey) -> Event {
         body: Body::Merge(Merge {
             into: into.id().to_owned(),
         }),
-    }
-}
-
-fn login_of(event: &Event) -> Login {
-    Login {
-        at: event.effective_time,
-        event_id: event.id.clone(),
-        source: event.source.clone(),
     }
 }
 
@@ -159,9 +154,14 @@ impl Turn<'_> {
                 login,
                 origin,
             } => self.follow(customer, login, origin),
-            Matter::Unlink { visitor, now } => {
+            Matter::Unlink {
+                visitor,
+                now,
+                login,
+                origin,
+            } => {
                 if !self.pass_on(way, matter) {
-                    self.lose(visitor, now.as_deref());
+                    self.lose(visitor, now.as_deref(), login, origin);
                 }
             }
             Matter::Handover { from, estate, .. } => {
@@ -274,15 +274,17 @@ impl Turn<'_> {
         let (Some(_), Some(visitor)) = (&event.customer_id, &event.anonymous_id) else {
             return;
         };
-        let at = event.effective_time;
         let is_customer = self.profile.key().customer_id().is_some();
-        if !is_customer || !self.profile.links.would_tell(visitor, at) {
-            return;
+        if is_customer && self.profile.log_in(visitor, Login::of(event)) {
+            self.link(visitor, Login::of(event), origin);
         }
-        self.profile.links.tells(visitor, at);
+    }
+
+    /// Tells a visitor of a login of this customer.
+    fn link(&mut self, visitor: &str, login: Login, origin: &Origin) {
         let matter = Matter::Link {
             customer: self.profile.key().clone(),
-            login: login_of(event),
+            login,
             origin: origin.clone(),
         };
         self.forwards
@@ -323,7 +325,7 @@ impl Turn<'_> {
         if into == *self.profile.key() {
             return;
         }
-        let login = login_of(event);
+        let login = Login::of(event);
         if self.profile.key().anonymous_id().is_some() {
             self.follow(&into, &login, origin);
             return;
@@ -340,10 +342,12 @@ impl Turn<'_> {
         let Some(visitor) = self.profile.key().anonymous_id().map(str::to_owned) else {
             return;
         };
-        let unlink = |to: &str, now: Option<String>| {
+        let unlink = |to: &str, now: Option<String>, login: &Login| {
             let matter = Matter::Unlink {
                 visitor: visitor.clone(),
                 now,
+                login: login.clone(),
+                origin: origin.clone(),
             };
             ProfileKey::parse(to).map(|to| Forward::new(to, matter))
         };
@@ -352,12 +356,14 @@ impl Turn<'_> {
                 self.give(customer.clone(), login.clone(), origin);
                 None
             }
-            Follows::Instead(before) => unlink(&before, Some(customer.as_str().to_owned())),
+            Follows::Instead(before) => unlink(&before, Some(customer.as_str().to_owned()), login),
             Follows::TooLate => {
                 let alias = self.profile.links.alias.as_ref();
-                unlink(customer.as_str(), alias.map(|alias| alias.into.clone()))
+                alias.and_then(|alias| {
+                    unlink(customer.as_str(), Some(alias.into.clone()), &alias.login)
+                })
             }
-            Follows::Shared(Some(before)) => unlink(&before, None),
+            Follows::Shared(Some(before)) => unlink(&before, None, login),
             Follows::Shared(None) | Follows::Same => None,
         };
         self.forwards.extend(told);
@@ -381,10 +387,13 @@ impl Turn<'_> {
     }
 
     /// A device of this customer follows another login.
-    pub(super) fn lose(&mut self, visitor: &str, now: Option<&str>) {
-        let is_own = now == Some(self.profile.key().as_str());
-        if !is_own && self.profile.links.knows(visitor) {
-            self.profile.links.forget(visitor);
+    fn lose(&mut self, visitor: &str, now: Option<&str>, login: &Login, origin: &Origin) {
+        if now == Some(self.profile.key().as_str()) {
+            return;
+        }
+        let rival = now.map(|_| login);
+        if let Some(later) = self.profile.lose_device(visitor, rival) {
+            self.link(visitor, later, origin);
         }
     }
 }

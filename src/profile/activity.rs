@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::links::Device;
 use crate::event::{Event, EventType, Stream};
 use crate::value::Timestamp;
 
@@ -33,6 +34,9 @@ pub struct Activity {
     /// Newest human open or click of a message.
     #[n(7)]
     pub last_engaged: Option<Timestamp>,
+    /// Of a customer: the device used last. Among [`super::links::Links`] each click would write one more section.
+    #[n(8)]
+    pub device: Option<Device>,
 }
 
 impl Activity {

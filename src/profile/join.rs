@@ -90,7 +90,9 @@ impl Profile {
         self.person.contaminated |= arms_differ && was_exposed;
         self.person.join(take(&mut other.person));
         self.reach.join(take(&mut other.reach));
-        self.activity.join(&take(&mut other.activity));
+        let mut activity = take(&mut other.activity);
+        let device = activity.device.take();
+        self.activity.join(&activity);
         self.journal.join(&other.journal, policy.dedup);
         self.carts.join(take(&mut other.carts));
         self.orders.join(&other.orders);
@@ -99,6 +101,9 @@ impl Profile {
         self.scores.join(take(&mut other.scores));
         self.service.join(take(&mut other.service));
         self.links.join(take(&mut other.links));
+        if let Some(device) = device {
+            self.see(device);
+        }
     }
 }
 

@@ -116,7 +116,7 @@ mod tests {
     use crate::flow::Class;
     use crate::profile::carts::CartChange;
     use crate::profile::contacts::Contact;
-    use crate::profile::links::Visitor;
+    use crate::profile::links::{Device, Login, Visitor};
     use crate::profile::reach::{ConsentEntry, ConsentSource};
     use crate::profile::running::{
         About, Armed, Birth, HandedStep, Instance, PendingRequest, Phase, Watch,
@@ -154,6 +154,14 @@ mod tests {
             offset: i64::MAX,
             timestamp: time(0),
             event_id: id(0),
+        }
+    }
+
+    fn login() -> Login {
+        Login {
+            at: time(0),
+            event_id: id(0),
+            source: id(0),
         }
     }
 
@@ -362,8 +370,13 @@ mod tests {
             .map(|n| Visitor {
                 id: u64::MAX,
                 told: time(n),
+                seen: Some(login()),
             })
             .collect();
+        profile.activity.device = Some(Device {
+            id: u64::MAX,
+            seen: login(),
+        });
         profile.links.addresses = vec!["0".repeat(32); ADDRESSES];
         for n in 0..200 {
             profile.contacts.push(contact(n));

@@ -8,7 +8,8 @@
 
 use minicbor::{Decode, Encode};
 
-use super::limits;
+use super::{Profile, limits};
+use crate::event::Event;
 use crate::value::{ProfileKey, Span, Timestamp};
 
 /// An anonymous alias ends when nothing was heard of it for so long; counted in days, so that a busy one is not written at each click.
@@ -30,6 +31,17 @@ pub struct Login {
     /// Who reported it.
     #[n(2)]
     pub source: String,
+}
+
+impl Login {
+    /// An event as the login that it is.
+    pub(crate) fn of(event: &Event) -> Self {
+        Self {
+            at: event.effective_time,
+            event_id: event.id.clone(),
+            source: event.source.clone(),
+        }
+    }
 }
 
 /// Where everything of a profile went, and what arrives for it goes.
@@ -54,6 +66,21 @@ pub struct Visitor {
     /// Effective time of the event by which it was told last.
     #[n(1)]
     pub told: Timestamp,
+    /// The last login there, as of when another device was used instead; [`Device`] knows a later one.
+    #[n(2)]
+    pub seen: Option<Login>,
+}
+
+/// The device that a customer used last.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Device {
+    /// As [`Visitor::id`].
+    #[n(0)]
+    pub id: u64,
+    /// The last login there, whenever it arrived.
+    #[n(1)]
+    pub seen: Login,
 }
 
 /// What ties a profile to others.
@@ -116,7 +143,8 @@ impl Links {
                         self.visitors.remove(index);
                     }
                 }
-                self.visitors.push(Visitor { id, told: at });
+                let seen = None;
+                self.visitors.push(Visitor { id, told: at, seen });
             }
         }
         true
@@ -162,16 +190,9 @@ impl Links {
         }
     }
 
-    /// Is this device known here?
-    pub(crate) fn knows(&self, visitor: &str) -> bool {
-        let id = hash(visitor);
-        self.visitors.iter().any(|known| known.id == id)
-    }
-
-    /// Forgets a device.
-    pub(crate) fn forget(&mut self, visitor: &str) {
-        let id = hash(visitor);
-        self.visitors.retain(|known| known.id != id);
+    /// A device that is known here.
+    fn visitor(&self, id: u64) -> Option<&Visitor> {
+        self.visitors.iter().find(|known| known.id == id)
     }
 
     /// Lists a profile under this address, or takes it off; beyond the limit who told first goes.
@@ -189,13 +210,75 @@ impl Links {
     pub(super) fn join(&mut self, other: Self) {
         for theirs in other.visitors {
             match self.visitors.iter_mut().find(|own| own.id == theirs.id) {
-                Some(own) => own.told = own.told.max(theirs.told),
+                Some(own) => {
+                    own.told = own.told.max(theirs.told);
+                    own.seen = own.seen.take().max(theirs.seen);
+                }
                 None => self.visitors.push(theirs),
             }
         }
         self.visitors.sort_by_key(|known| known.told);
         let extra = self.visitors.len().saturating_sub(limits::VISITORS);
         self.visitors.drain(..extra);
+    }
+}
+
+impl Profile {
+    /// Notes a login of this customer. Gives whether the visitor must be told of it.
+    pub(crate) fn log_in(&mut self, visitor: &str, login: Login) -> bool {
+        let at = login.at;
+        let is_told = self.links.would_tell(visitor, at) && self.links.tells(visitor, at);
+        self.see(Device {
+            id: hash(visitor),
+            seen: login,
+        });
+        is_told
+    }
+
+    /// The last login on a device stands with the device used last, or with the device.
+    pub(super) fn see(&mut self, mut device: Device) {
+        match &mut self.activity.device {
+            Some(latest) if latest.id == device.id => {
+                if latest.seen < device.seen {
+                    latest.seen = device.seen;
+                }
+            }
+            latest => {
+                if let Some(earlier) = self.links.visitor(device.id).and_then(|it| it.seen.clone())
+                {
+                    device.seen = device.seen.max(earlier);
+                }
+                let before = latest.replace(device);
+                if let Some(before) = before
+                    && self.links.visitor(before.id).is_some()
+                {
+                    let mut visitors = self.links.visitors.iter_mut();
+                    if let Some(known) = visitors.find(|known| known.id == before.id) {
+                        known.seen = Some(before.seen);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A device follows this login of another customer; `None`: of nobody. Gives the later login of this customer on it, of which it
+    /// must then be told; without one the device is forgotten, so that it is told of the next.
+    pub(crate) fn lose_device(&mut self, visitor: &str, rival: Option<&Login>) -> Option<Login> {
+        let id = hash(visitor);
+        let known = self.links.visitor(id)?;
+        let latest = self.activity.device.as_ref();
+        let latest = latest.filter(|latest| latest.id == id);
+        let seen = latest.map(|latest| &latest.seen).max(known.seen.as_ref());
+        if let Some(seen) = seen
+            && rival.is_some_and(|rival| rival < seen)
+        {
+            return Some(seen.clone());
+        }
+        if latest.is_some() {
+            self.activity.device = None;
+        }
+        self.links.visitors.retain(|known| known.id != id);
+        None
     }
 }
 
@@ -207,6 +290,7 @@ pub(crate) fn alias_ends(at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::SectionId;
 
     fn login(at: i64) -> Login {
         Login {
@@ -244,5 +328,37 @@ mod tests {
         }
         assert_eq!(links.visitors.len(), limits::VISITORS);
         assert!(links.would_tell("v", at(31)), "it was forgotten");
+    }
+
+    #[test]
+    fn the_next_login_on_the_same_device_writes_nothing_but_what_each_event_writes() {
+        let mut profile = Profile::new(ProfileKey::customer("7"));
+        let written = |profile: &mut Profile| {
+            let mut written = Vec::new();
+            profile.take_changes(&mut |section, _, _| written.push(section));
+            written
+        };
+        assert!(profile.log_in("v", login(10)));
+        assert_eq!(written(&mut profile).len(), 2);
+        assert!(!profile.log_in("v", login(20)));
+        assert_eq!(written(&mut profile), [SectionId::Activity]);
+    }
+
+    #[test]
+    fn the_last_login_on_each_device_is_known_in_whatever_order_they_are_told() {
+        let mut profile = Profile::new(ProfileKey::customer("7"));
+        for (visitor, at) in [("v", 10), ("v", 30), ("w", 40), ("v", 20), ("w", 35)] {
+            profile.log_in(visitor, login(at));
+        }
+        assert_eq!(profile.lose_device("v", Some(&login(29))), Some(login(30)));
+        assert_eq!(profile.lose_device("v", Some(&login(30))), None);
+        assert!(profile.log_in("v", login(50)), "it was forgotten");
+        assert_eq!(profile.lose_device("w", Some(&login(39))), Some(login(40)));
+        assert_eq!(profile.lose_device("w", None), None, "it is nobody's");
+        assert_eq!(
+            profile.lose_device("x", Some(&login(0))),
+            None,
+            "never seen"
+        );
     }
 }
