@@ -60,7 +60,7 @@ pub const REQUEST_CHANNELS: usize = 8;
 /// Longest context of a request that is handed through; a longer one is left out.
 pub const REQUEST_CONTEXT: usize = 3_072;
 /// Contacts remembered: four marketing contacts a week for 60 days, twice over.
-pub const CONTACTS: u8 = 72;
+pub const CONTACTS: u8 = 68;
 /// How long a contact is remembered: receipts come within days, the longest caps count four weeks.
 pub const CONTACT_AGE: Span = Span::from_days(60);
 /// Live suppressions.
@@ -83,8 +83,8 @@ pub const SCORE_NAME_BYTES: usize = 64;
 pub const REFUSALS: usize = 8;
 /// Longest name of a channel: an instance remembers on which it spoke.
 pub const CHANNEL_BYTES: usize = 24;
-/// Devices of one customer: phones, laptops, browsers of some years.
-pub const VISITORS: usize = 16;
+/// Devices of one customer: phones, laptops, browsers; the one used longest ago makes room.
+pub const VISITORS: usize = 8;
 /// Customers that may log in on one device before it belongs to nobody.
 pub const LOGINS: usize = 3;
 /// Profiles that hold one address: a family's mailbox, not a mailing list.

@@ -34,6 +34,6 @@ pub fn address_of(settings: &Settings, partition: i32) -> Result<Option<String>,
     let told = committed.find_partition(anchor, partition);
     Ok(told.and_then(|element| {
         let (_, address) = element.metadata().split_once(' ')?;
-        Some(address.to_owned())
+        Some(address.trim_end_matches('\0').to_owned())
     }))
 }

@@ -72,11 +72,11 @@ impl Settings {
     }
 
     /// Of committed offsets: by the client id a dead peer's transactions can be found; behind it, where this instance tells of its
-    /// customers.
+    /// customers. It ends with a zero byte: librdkafka copies metadata without one, and clients built on it read on to the next.
     pub(super) fn offset_metadata(&self) -> String {
         match &self.address {
-            Some(address) => format!("{} {address}", self.client_id()),
-            None => self.client_id(),
+            Some(address) => format!("{} {address}\0", self.client_id()),
+            None => format!("{}\0", self.client_id()),
         }
     }
 

@@ -1,5 +1,6 @@
 """The independent reader: what a consumer of another make sees on the broker, from the first record or while it happens."""
 
+import functools
 import json
 import struct
 import threading
@@ -45,23 +46,26 @@ def _all_partitions(address, names):
     return [(name, number) for name in names for number in found[name].partitions]
 
 
+@functools.cache
+def _asker(address, isolation):
+    """One client per broker for the whole session: ends are asked for ten times a second."""
+    return _consumer(address, isolation)
+
+
 def ends(address, partitions, isolation="read_uncommitted"):
     """High watermark of each (topic, partition); with read_committed the last stable offset instead."""
-    client = _consumer(address, isolation)
+    client = _asker(address, isolation)
 
     def end(partition):
         try:
             return client.get_watermark_offsets(TopicPartition(*partition), timeout=15)
         except KafkaException as error:
-            # A topic that was just made: the brokers have not all heard who leads it.
-            if error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
+            # A topic that was just made, or a broker that was just started: who leads it is still being told.
+            if error.args[0].retriable() or error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
                 return None
             raise
 
-    try:
-        return {p: wait.until(f"the end of {p}", lambda p=p: end(p), 15)[1] for p in partitions}
-    finally:
-        client.close()
+    return {p: wait.until(f"the end of {p}", lambda p=p: end(p), 15)[1] for p in partitions}
 
 
 def read(address, names, isolation="read_committed", seconds=60):
