@@ -54,14 +54,15 @@ def _asker(address, isolation):
 
 def ends(address, partitions, isolation="read_uncommitted"):
     """High watermark of each (topic, partition); with read_committed the last stable offset instead."""
-    client = _asker(address, isolation)
 
     def end(partition):
         try:
-            return client.get_watermark_offsets(TopicPartition(*partition), timeout=15)
+            return _asker(address, isolation).get_watermark_offsets(TopicPartition(*partition), timeout=15)
         except KafkaException as error:
-            # A topic that was just made, or a broker that was just started: who leads it is still being told.
-            if error.args[0].retriable() or error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
+            # One that met a broker's pause or end may keep to what it knew of leaders: the next question is another client's.
+            _asker.cache_clear()
+            # A topic that was just made: the brokers have not all heard who leads it.
+            if error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
                 return None
             raise
 
