@@ -33,7 +33,7 @@ use crate::config::{Config, LogFormat};
 use crate::engine::Plan;
 use crate::outbound::OutboundPlan;
 use crate::plan;
-use crate::store::directory::{Directory, claim_instance};
+use crate::store::directory::{Directory, HELD, claim_instance};
 use crate::store::layout::StoreIdentity;
 use crate::store::rocks::{RocksShared, RocksStore};
 use crate::store::staging::CacheLimits;
@@ -47,6 +47,10 @@ use crate::{bus, http, registry};
 
 /// A poll loop that has not turned for that long is stuck. Longer than any bounded call of the bus.
 const STUCK_AFTER: Span = Span::from_secs(60);
+
+/// A worker that lost a partition lets go of it within that time: its session and one bounded call of the bus.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Signals that follow the first one that fast are the same wish.
 const SAME_WISH: Duration = Duration::from_millis(500);
@@ -388,13 +392,18 @@ impl Stores for RocksStores {
             partition,
             partitions: self.partitions,
         };
-        let store = RocksStore::open(
-            &self.shared,
-            &self.state_dir,
-            &identity,
-            self.inputs.clone(),
-        )?;
-        Ok(Box::new(store))
+        let mut waited = Duration::ZERO;
+        loop {
+            let inputs = self.inputs.clone();
+            match RocksStore::open(&self.shared, &self.state_dir, &identity, inputs) {
+                // After a broker's pause a partition may come to one worker before another of this process has heard that it lost it.
+                Err(StoreError::Io { what, .. }) if what == HELD && waited < HANDED_OVER_WITHIN => {
+                    std::thread::park_timeout(LOOK_AGAIN);
+                    waited += LOOK_AGAIN;
+                }
+                opened => return Ok(Box::new(opened?)),
+            }
+        }
     }
 
     fn destroy(&mut self, partition: i32, corrupt: bool) -> Result<(), StoreError> {

@@ -17,6 +17,8 @@ use crate::store::{StoreError, layout};
 
 /// Corrupt directories kept beside a task's own; further ones are deleted, so that a bad disk does not fill itself.
 const KEPT: u32 = 4;
+/// What is said of a directory that somebody else has claimed.
+pub const HELD: &str = "another process holds it";
 const VERSION_TEXT: &str = "tidegate state format ";
 
 /// Claims what an instance keeps on this machine: `<state directory>/<instance>/<application>/LOCK`, before it connects, so that a second process of
@@ -82,7 +84,7 @@ impl Directory {
             TryLockError::WouldBlock => StoreError::Io {
                 task,
                 attempted: "open",
-                what: "another process holds it".into(),
+                what: HELD.into(),
             },
             TryLockError::Error(error) => failed(error),
         })?;
