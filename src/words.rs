@@ -1,6 +1,20 @@
-//! Figures and times as a person reads them.
+//! Figures and times as a person reads them, names as an address takes them.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::value::{Span, Timestamp};
+
+/// What RFC 3986, 2.3 does not call unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A name as one segment of an address.
+pub(crate) fn escaped(name: &str) -> String {
+    utf8_percent_encode(name, RESERVED).to_string()
+}
 
 /// `1204567` → `1,204,567`.
 pub(crate) fn count(number: u64) -> String {

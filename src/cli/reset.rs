@@ -30,7 +30,7 @@ impl Reset {
         }
         writeln!(
             output,
-            "to keep: the inputs, what channels and others read ({app}-blocks, {app}-decisions, {app}-dlq), state on other machines (put aside by the next run)\n\
+            "to keep: the inputs, what channels and others read ({app}-blocks, {app}-decisions, {app}-dlq), state on other machines (built anew by the next run there)\n\
              The next run reads every input from its beginning and decides again. The same decision has the same id: a sender that keeps \
              ids sends nothing twice. What depends on the order between two inputs may be decided otherwise."
         )?;

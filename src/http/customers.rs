@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::Shared;
 use crate::partitioner;
 use crate::value::ProfileKey;
+use crate::words::escaped;
 use crate::worker::{Found, Lookup};
 
 /// A worker answers between two passes; one that takes longer is held up by the bus or the disk.
@@ -127,7 +128,7 @@ async fn send_on(customers: &Customers, partition: i32, id: &str) -> Response {
     let asked = tokio::task::spawn_blocking(move || elsewhere(partition)).await;
     match asked {
         Ok(Some(address)) if address != customers.address => {
-            let location = format!("{address}/v1/customers/{}", path_segment(id));
+            let location = format!("{address}/v1/customers/{}", escaped(id));
             let body = super::json(
                 StatusCode::TEMPORARY_REDIRECT,
                 &json!({ "partition": partition, "owner": address }),
@@ -139,17 +140,4 @@ async fn send_on(customers: &Customers, partition: i32, id: &str) -> Response {
             "no instance says that it owns this customer: ask again; every instance needs http.customers",
         ),
     }
-}
-
-/// Bytes that are not letters, digits, `-`, `.`, `_`, `~` are written as `%XX` (RFC 3986, 2.3).
-fn path_segment(text: &str) -> String {
-    let mut segment = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            segment.push(char::from(byte));
-        } else {
-            segment.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    segment
 }

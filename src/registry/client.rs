@@ -12,6 +12,7 @@ use serde_json::json;
 use super::http::{Answer, Http};
 use super::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::event::avro::registered::{SchemaId, Writer};
+use crate::words::escaped;
 
 /// Schemas that one schema may refer to, one after the other.
 const MOST_REFERENCES: usize = 50;
@@ -311,17 +312,4 @@ fn told<T: DeserializeOwned>(what: &str, answer: &Answer) -> Result<T, RegistryE
         }),
         (_, code) => Err(odd(code)),
     }
-}
-
-/// A subject as a part of an address.
-fn escaped(subject: &str) -> String {
-    let mut text = String::new();
-    for byte in subject.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
 }

@@ -12,6 +12,9 @@ from harness.broker import Broker
 
 SOAK = bool(os.environ.get("SOAK"))
 
+# How much of the log of each process a failure shows, in characters.
+LOGGED = 6_000
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: a long version, run by `make soak` (SOAK=1)")
@@ -38,9 +41,11 @@ def workspace():
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    outcome = yield
-    if outcome.get_result().failed:
+    report = (yield).get_result()
+    if report.failed:
         pytest.any_failed = True
+        for process in [process for application in app.RUNNING for process in application.processes]:
+            report.sections.append((f"{process.instance}: {'running' if process.alive() else process.child.returncode}", process.text[-LOGGED:]))
 
 
 @pytest.fixture(autouse=True)

@@ -151,7 +151,7 @@ fn keys(what: &str, records: &[&Record], partitions: i32) -> Finding {
             records.len()
         ),
         "keyed by customer, partitioned as Java does",
-        "set `partitioner=murmur2_random` in producers built on librdkafka; an input that is keyed otherwise needs `key: any`",
+        "set `partitioner=murmur2_random` in producers built on librdkafka; an input that is keyed otherwise has to be republished by customer id: `key: any` is not supported yet",
     )
 }
 

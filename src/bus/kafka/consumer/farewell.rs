@@ -88,8 +88,9 @@ impl Member {
                 if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
                     tracing::debug!(%error, "refusing partitions while closing");
                 }
-            } else if let Ok(held) = consumer.assignment() {
-                give_up(consumer, &held);
+            } else if let Ok(all) = consumer.assignment() {
+                give_up(consumer, &all);
+                self.held.clear();
             }
         }
     }
