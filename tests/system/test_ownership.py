@@ -43,6 +43,21 @@ def test_every_partition_number_has_one_owner_for_all_inputs_through_joins_leave
     assert len(owners) == 8 and any(len(stretch) > 2 for stretch in owners.values()), f"the run moved too little: {owners}"
 
 
+def test_an_owner_that_dies_while_it_gives_partitions_up_and_comes_back_leaves_none_without_an_owner(shared_broker, workspace, log_of_a_shop):
+    scenario = Scenario(shared_broker, workspace, log_of_a_shop)
+    with scenario.live() as live:
+        a = scenario.app.start("a", failpoints=f"{SLOW};revoke.drain=return").ready()
+        scenario.decided(live, 20)
+        b = scenario.app.start("b")
+        assert a.ended(30) == -6, "it should have died in the rebalance"
+        # It comes back under its name, and the group hands it what the rebalance had left it: what it was to give up is nobody's.
+        scenario.app.start("a").ready()
+        scenario.finish(60)
+        assert "partitions without an owner" in b.text + scenario.app.processes[-1].text, "the rebalance was complete: this showed nothing"
+        scenario.judge(live)
+    scenario.states_agree(("a", "b"))
+
+
 def test_a_zombie_whose_next_batch_holds_only_timers_is_fenced(shared_broker, workspace):
     shop_now = shop.Live(shared_broker, workspace, after="10s")
     customers = [f"z-{n}" for n in range(40)]

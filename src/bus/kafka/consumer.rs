@@ -29,9 +29,11 @@ use crate::value::Timestamp;
 mod context;
 mod farewell;
 mod fence;
+mod unowned;
 
 use context::{MemberContext, Rebalance};
 use fence::Fence;
+use unowned::Watch;
 
 /// The bound of calls that wait for a broker's answer.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -67,6 +69,8 @@ pub(super) struct Member {
     drained: bool,
     /// What became of our name in the group.
     fence: Fence,
+    /// Whether the group owns every partition.
+    watch: Watch,
 }
 
 impl Member {
@@ -81,6 +85,7 @@ impl Member {
             unanswered_since: None,
             drained: false,
             fence: Fence::Standing,
+            watch: Watch::new(),
         };
         member.subscribe()?;
         Ok(member)
@@ -121,6 +126,9 @@ impl Member {
         let deadline = self.clock.elapsed().saturating_add(wait);
         let mut remaining = wait;
         self.stand_up()?;
+        if let Some(told) = self.look_for_unowned()? {
+            return Ok(told);
+        }
         loop {
             if let Some(told) = self.take_rebalance()? {
                 return Ok(told);

@@ -30,7 +30,7 @@ impl Member {
 
     /// A static member does not leave when it closes. It does leave when it unsubscribes, once it has given everything up; closing
     /// before that would cancel it. The group's own list tells when it is gone.
-    fn leave(&mut self) -> Result<(), Failure> {
+    pub(super) fn leave(&mut self) -> Result<(), Failure> {
         let deadline = self.clock.elapsed().saturating_add(GOODBYE);
         self.answer_outstanding();
         self.consumer()?.unsubscribe();

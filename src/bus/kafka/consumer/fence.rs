@@ -69,15 +69,15 @@ impl Member {
             code = %failed.code,
             "the group gave this member's name to a newer one: giving everything up, joining anew once the name is free"
         );
-        let partitions: Vec<i32> = self
-            .held
-            .keys()
-            .filter(|(input, _)| input.0 == 0)
-            .map(|(_, partition)| *partition)
-            .collect();
+        let partitions = self.anchors();
+        self.begin_anew(partitions)
+    }
+
+    /// Puts another client in the place of one that is not a member any more; it joins once the name is free. `partitions` were held.
+    pub(super) fn begin_anew(&mut self, partitions: Vec<i32>) -> Result<Polled, Failure> {
         if let Err(closing) = self.shut() {
-            // Its thread goes on closing; a fenced client can commit nothing.
-            tracing::debug!(error = %closing, "closing the fenced client");
+            // Its thread goes on closing; it can commit nothing.
+            tracing::debug!(error = %closing, "closing the former client");
         }
         self.consumer = Some(client(&self.settings)?);
         self.unanswered = None;
@@ -87,6 +87,15 @@ impl Member {
             partitions,
             lost: true,
         })
+    }
+
+    /// The partitions of the anchor that are held.
+    pub(super) fn anchors(&self) -> Vec<i32> {
+        self.held
+            .keys()
+            .filter(|(input, _)| input.0 == 0)
+            .map(|(_, partition)| *partition)
+            .collect()
     }
 
     /// Joins anew when the name is free again.
