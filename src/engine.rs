@@ -16,8 +16,8 @@ use crate::decision::Verdict;
 use crate::event::{Body, Event, Origin};
 use crate::flow::FlowSet;
 use crate::policy::Policy;
-use crate::profile::Profile;
 use crate::profile::running::{Armed, DueTimer, Running};
+use crate::profile::{OrderNews, Profile};
 use crate::value::Timestamp;
 
 mod advance;
@@ -248,6 +248,9 @@ impl Turn<'_> {
         match &event.body {
             Body::Order(order) => {
                 self.suppress_after_purchase(event, order, &folded);
+                if folded.order == Some(OrderNews::New) {
+                    self.recall_suppressed();
+                }
                 self.convert(event, order, &folded);
             }
             Body::OrderStatus(status) if folded.first_reversal => {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use shop::{Shop, flows, open_policy, shipped};
 use tidegate::decision::{DecisionId, Message, Reason, Scope, Verdict, VerdictKind};
 use tidegate::engine::Plan;
+use tidegate::event::EventType;
 use tidegate::explain::{Entry, Reader};
 use tidegate::flow::{Class, FlowSet};
 use tidegate::outbound::log_line;
@@ -66,6 +67,11 @@ fn set(policy: &mut Policy, name: &str, value: &str) {
                 "stopped" => ChannelMode::Stopped,
                 other => panic!("mode {other}"),
             }
+        }
+        // A channel whose sender tells of no `sent`.
+        "silent" => {
+            let channel = policy.channels.get_mut(words[0]).unwrap();
+            channel.reports.retain(|report| *report != EventType::Sent);
         }
         "expose" => {
             for channel in policy.channels.values_mut() {

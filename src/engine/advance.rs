@@ -317,9 +317,17 @@ impl Turn<'_> {
         self.verdicts.push(verdict);
     }
 
-    /// The flow was taken away, or its stored text no longer compiles (FL-1).
+    /// The flow was taken away, or its stored text no longer compiles (FL-1). What it handed over and is still unsent is retracted: nobody
+    /// would look after it any more.
     fn end_inactive(&mut self, index: usize) {
         let instance = self.profile.running.instances.remove(index);
+        let mut recalled = false;
+        for handed in &instance.handed {
+            recalled |= self.recall(handed.decision, Reason::FlowInactive);
+        }
+        if recalled {
+            return;
+        }
         let id = Name {
             birth: &instance.birth,
             flow: &instance.flow,

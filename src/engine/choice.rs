@@ -13,6 +13,7 @@ use super::advance::step_of;
 use super::gate::{Ruling, Wish, examine};
 use super::turn::{Subject, Turn};
 use crate::decision::{Check, DecisionId, Offer, Reason, Seen};
+use crate::event::EventType;
 use crate::flow::{Class, Flow, OnCap, Step};
 use crate::policy::Channel;
 use crate::profile::Contact;
@@ -118,10 +119,17 @@ impl Turn<'_> {
 
     /// The contact of lower priority whose place a wish can take when its slot is what is missing: handed over and not left yet, on whatever
     /// channel, or recalled already and not yet known not to have left. The recalled ones first (nobody loses anything by them), then the
-    /// lowest priority, of equals the oldest. `Err`: there is none now; when taking one will be enough, if ever.
+    /// lowest priority, of equals the oldest. Not one that its sender can have sent without a word, or may not send any more. `Err`: there is none now; when taking one will be enough, if ever.
     fn victim(&self, wish: &Wish<'_>, priority: u32) -> Result<Taken, Option<Timestamp>> {
+        let now = self.now;
+        let tells = |contact: &Contact| {
+            let channel = self.plan.policy.channels.get(contact.channel.as_str());
+            channel.is_some_and(|channel| channel.reports.contains(&EventType::Sent))
+        };
         let lower = |contact: &&Contact| {
             (contact.is_pending() || contact.is_withdrawn())
+                && contact.send_by > now
+                && tells(contact)
                 && contact.class == Class::Marketing
                 && contact.priority < priority
                 && contact.holds_slot()

@@ -65,6 +65,15 @@ impl Turn<'_> {
                 }
                 return;
             }
+            // Another instance of the flow may have spoken since this one began.
+            if instance.handed.is_empty()
+                && let Some((reason, check)) =
+                    self.reentry_refused(flow, &instance.key, instance.born_at)
+            {
+                self.skip(&instance, flow, reason, None, vec![check]);
+                self.profile.running.instances.remove(index);
+                return;
+            }
             let tried = if self.holds(step.when.as_ref(), None, subject) {
                 self.try_step(index, &instance, flow, step)
             } else {
@@ -315,6 +324,7 @@ impl Turn<'_> {
             send_by,
             gave_up_at: None,
             withheld_at: None,
+            converted_at: None,
         });
         if hand.observed.is_none() && !self.profile.person.test {
             self.ledger.hand_over(wish.channel, policy, self.now);

@@ -249,6 +249,26 @@ impl Turn<'_> {
             };
             return Some((Reason::StaleEvent, refused("max_age", seen)));
         }
+        if let Some(refusal) = self.reentry_refused(flow, key, at) {
+            return Some(refusal);
+        }
+        if self.profile.running.instances.len() >= limits::INSTANCES {
+            let seen = Seen {
+                limit: u32::try_from(limits::INSTANCES).ok(),
+                ..Seen::default()
+            };
+            return Some((Reason::FrequencyCapped, refused("instances", seen)));
+        }
+        self.contend(flow)
+    }
+
+    /// Has the flow spoken too recently for an instance that began at `at`?
+    pub(super) fn reentry_refused(
+        &self,
+        flow: &Flow,
+        key: &str,
+        at: Timestamp,
+    ) -> Option<(Reason, Check)> {
         let history = &self.profile.history;
         let (last, barred) = match flow.reenter {
             Reenter::Never => {
@@ -274,14 +294,7 @@ impl Turn<'_> {
             };
             return Some((Reason::NotReentrant, refused("reenter", seen)));
         }
-        if self.profile.running.instances.len() >= limits::INSTANCES {
-            let seen = Seen {
-                limit: u32::try_from(limits::INSTANCES).ok(),
-                ..Seen::default()
-            };
-            return Some((Reason::FrequencyCapped, refused("instances", seen)));
-        }
-        self.contend(flow)
+        None
     }
 
     /// At most one running instance per customer among the flows of a group: the higher priority wins, the running one wins a tie.

@@ -106,17 +106,34 @@ pub(super) fn examine(
     wish: &Wish<'_>,
     now: Timestamp,
 ) -> (Ruling, Vec<Check>) {
-    let mut gate = Gate {
-        plan,
-        ledger,
-        profile,
-        now,
-        zone: profile.zone(&plan.policy),
-        checks: Vec::with_capacity(14),
-        seen: None,
-    };
+    let mut gate = Gate::new(plan, ledger, profile, now);
     let ruling = gate.rule(wish).err().unwrap_or(Ruling::Pass);
     (ruling, gate.checks)
+}
+
+/// Why purchases leave a wish nothing to say now, if they do: its check in the gate, alone.
+pub(super) fn suppressed(
+    plan: &Plan,
+    ledger: &Ledger,
+    profile: &Profile,
+    wish: &Wish<'_>,
+    now: Timestamp,
+) -> Option<Reason> {
+    Gate::new(plan, ledger, profile, now).suppressed(wish)
+}
+
+impl<'a> Gate<'a> {
+    fn new(plan: &'a Plan, ledger: &'a Ledger, profile: &'a Profile, now: Timestamp) -> Self {
+        Self {
+            plan,
+            ledger,
+            profile,
+            now,
+            zone: profile.zone(&plan.policy),
+            checks: Vec::with_capacity(14),
+            seen: None,
+        }
+    }
 }
 
 impl Gate<'_> {

@@ -2,7 +2,7 @@
 //! the control group, would have been), when, and what they then bought (product.md §7).
 
 use super::turn::{Name, Turn, place_of};
-use crate::decision::{Purchase, Verdict, VerdictKind, Why};
+use crate::decision::{DecisionId, Purchase, Verdict, VerdictKind, Why};
 use crate::event::{Event, Order};
 use crate::flow::Class;
 use crate::profile::fold::Folded;
@@ -45,6 +45,7 @@ impl Turn<'_> {
             return;
         }
         let at = event.effective_time;
+        let window = policy.conversion_window;
         let mut led: Vec<&Contact> = self
             .profile
             .contacts
@@ -52,7 +53,7 @@ impl Turn<'_> {
             .filter(|contact| contact.class == Class::Marketing && contact.holds_slot())
             .filter(|contact| {
                 let since = at.since(contact.handed_at);
-                contact.handed_at <= at && since < policy.conversion_window
+                contact.handed_at <= at && since < window
             })
             .collect();
         led.sort_by_key(|contact| (contact.handed_at, contact.id));
@@ -63,12 +64,19 @@ impl Turn<'_> {
                 .map(|total| total.decimal(policy.currency_digits)),
         };
         let outcomes: Vec<Verdict> = led
-            .into_iter()
+            .iter()
             .map(|contact| Verdict {
                 purchase: Some(purchase.clone()),
                 ..self.outcome_of(event, contact)
             })
             .collect();
+        let led: Vec<DecisionId> = led.into_iter().map(|contact| contact.id).collect();
+        for id in led {
+            if let Some(contact) = self.profile.contacts.get_mut(id) {
+                let first = contact.converted_at.map_or(at, |known| known.min(at));
+                contact.converted_at = Some(first);
+            }
+        }
         self.verdicts.extend(outcomes);
     }
 }

@@ -1,11 +1,13 @@
 //! Suppressions and releases: what a purchase, its reversal or a block tells every channel at once (product.md §5).
 
+use super::gate::{self, Wish};
 use super::turn::{Name, Turn};
 use crate::decision::{DecisionId, Message, Reason, Scope, Suppress, VerdictKind, Why};
 use crate::event::{Event, Order, OrderStatus, Product, Refund};
 use crate::flow::Class;
 use crate::profile::fold::Folded;
-use crate::profile::{Block, BlockOn, OrderNews, Supply, limits};
+use crate::profile::running::Instance;
+use crate::profile::{Block, BlockOn, Contact, OrderNews, Supply, limits};
 use crate::value::{ProfileKey, Span, Timestamp};
 
 /// A suppression about to begin.
@@ -111,6 +113,63 @@ impl Turn<'_> {
         let until = at.plus(policy.bought_product);
         let scopes = product_scopes(&together);
         self.suppress_purchase(event, order, Reason::PurchasedRelevant, scopes, until);
+    }
+
+    /// Retracts what was handed over, has not left, and would not pass the gate's check of suppressions any more; an instance that it was of
+    /// ends, as it would at the gate.
+    pub(super) fn recall_suppressed(&mut self) {
+        let mut pending: Vec<(Timestamp, DecisionId, Reason)> = self
+            .profile
+            .contacts
+            .iter()
+            .filter(|contact| contact.is_pending() && contact.class != Class::Transactional)
+            .filter_map(|contact| {
+                let reason = self.suppressed(contact)?;
+                Some((contact.handed_at, contact.id, reason))
+            })
+            .collect();
+        pending.sort_unstable_by_key(|(at, id, _)| (*at, *id));
+        for (_, id, reason) in pending {
+            let of = |instance: &Instance| instance.handed.iter().any(|h| h.decision == id);
+            let index = self.profile.running.instances.iter().position(of);
+            let running = index.and_then(|index| {
+                let flow = self.flow_of(self.profile.running.instances.get(index)?)?;
+                Some((index, flow))
+            });
+            match running {
+                Some((index, flow)) => self.end_instance(index, &flow, reason, None),
+                None => {
+                    self.recall(id, reason);
+                }
+            }
+        }
+    }
+
+    /// Why purchases leave nothing to say of what a contact said.
+    fn suppressed(&self, contact: &Contact) -> Option<Reason> {
+        let channel = self.plan.policy.channels.get(contact.channel.as_str())?;
+        let running = contact
+            .flow
+            .as_deref()
+            .and_then(|flow| self.profile.running.find(flow, &contact.instance))
+            .and_then(|index| self.profile.running.instances.get(index));
+        let flow = match (running, contact.flow.as_deref()) {
+            (Some(instance), _) => self.flow_of(instance),
+            (None, Some(name)) => self.plan.flows.current().get(name).cloned(),
+            (None, None) => None,
+        };
+        let products = running.map_or_else(Vec::new, |instance| self.products_of(instance));
+        let wish = Wish {
+            channel,
+            class: contact.class,
+            list: contact.list.as_deref(),
+            template: &contact.template,
+            offer: None,
+            flow: flow.as_deref(),
+            instance: &contact.instance,
+            products: &products,
+        };
+        gate::suppressed(self.plan, self.ledger, self.profile, &wish, self.now)
     }
 
     /// One suppression that an order causes, on every channel.
@@ -281,11 +340,7 @@ impl Turn<'_> {
     }
 
     /// Retracts every unsent contact that `which` names; a running instance whose current contact it was goes on with its next step.
-    pub(super) fn recall_all(
-        &mut self,
-        reason: Reason,
-        which: impl Fn(&crate::profile::Contact) -> bool,
-    ) {
+    pub(super) fn recall_all(&mut self, reason: Reason, which: impl Fn(&Contact) -> bool) {
         let mut pending: Vec<(Timestamp, DecisionId)> = self
             .profile
             .contacts

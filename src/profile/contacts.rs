@@ -104,6 +104,9 @@ pub struct Contact {
     /// The sender did not send it: cancelled or expired.
     #[n(27)]
     pub withheld_at: Option<Timestamp>,
+    /// The first purchase that counts as its outcome.
+    #[n(28)]
+    pub converted_at: Option<Timestamp>,
 }
 
 impl Contact {

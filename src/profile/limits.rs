@@ -204,6 +204,7 @@ mod tests {
             send_by: time(n),
             gave_up_at: Some(time(n)),
             withheld_at: Some(time(n)),
+            converted_at: Some(time(n)),
         }
     }
 

@@ -121,7 +121,7 @@ impl Gate<'_> {
         let reached = self.profile.contacts.iter().find(|contact| {
             contact.offer.as_ref() == Some(&offer.id)
                 && *contact.channel != *wish.channel.name
-                && (contact.opened_at.is_some() || contact.clicked_at.is_some())
+                && reached_at(contact).is_some()
                 && !Self::is_own(wish, contact)
         });
         let failed = reached.map(|_| Ruling::End(Reason::AlreadyReachedOtherChannel));
@@ -271,13 +271,21 @@ impl Gate<'_> {
     }
 }
 
+/// When a contact reached its customer: a click, an open, or a purchase that it led to.
+fn reached_at(contact: &Contact) -> Option<Timestamp> {
+    contact
+        .clicked_at
+        .or(contact.opened_at)
+        .or(contact.converted_at)
+}
+
 /// An earlier contact that stands in the way; when it reached the customer.
 fn said_before(contact: &Contact) -> Seen {
     Seen {
         flow: contact.flow.clone(),
         channel: Some(contact.channel.clone()),
         decision: Some(contact.id),
-        at: contact.clicked_at.or(contact.opened_at),
+        at: reached_at(contact),
         ..Seen::default()
     }
 }

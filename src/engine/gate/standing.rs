@@ -101,38 +101,10 @@ impl Gate<'_> {
     }
 
     pub(super) fn suppressions(&mut self, wish: &Wish<'_>) -> Result<(), Ruling> {
-        let exempt = wish
-            .flow
-            .is_some_and(|flow| self.plan.policy.cooloff_exempt.contains(&flow.name));
-        let live: Vec<&Block> = self
-            .profile
-            .blocks(self.now)
-            .filter(|block| block.on.iter().any(|on| *on.channel == *wish.channel.name))
-            // Denials, bounces and blocks by hand have their own checks, which know what was said since.
-            .filter(|block| block.order_id.is_some() && !exempt)
-            .collect();
-        let whole = live
-            .iter()
-            .find(|block| block.scopes.iter().any(|scope| covers_whole(scope, wish)));
-        let covered = |product: &String| {
-            live.iter().find(|block| {
-                block
-                    .scopes
-                    .iter()
-                    .any(|scope| matches!(scope, Scope::Product(id) if id == product))
-            })
-        };
-        let is_product_wish = wish.class == Class::Marketing && !wish.products.is_empty();
-        let all_bought = is_product_wish
-            && wish
-                .products
-                .iter()
-                .all(|product| covered(product).is_some());
-        let reason = whole
-            .map(|block| block.reason)
-            .or_else(|| all_bought.then_some(Reason::PurchasedRelevant));
-        let by = whole.or_else(|| wish.products.iter().find_map(covered));
-        let seen = by.map(|block| Seen {
+        let live = self.purchase_blocks(wish);
+        let by = covering(&live, wish);
+        let detail = format!("{} live", live.len());
+        let seen = by.map(|(_, block)| Seen {
             decision: block
                 .on
                 .iter()
@@ -143,9 +115,28 @@ impl Gate<'_> {
             until: block.until,
             ..Seen::default()
         });
-        let detail = format!("{} live", live.len());
+        let reason = by.map(|(reason, _)| reason);
         self.seen = seen.map(Box::new);
         self.verdict("suppressions", reason.map(Ruling::End), detail)
+    }
+
+    /// Why purchases leave this wish nothing to say, if they do.
+    pub(super) fn suppressed(&self, wish: &Wish<'_>) -> Option<Reason> {
+        let by = covering(&self.purchase_blocks(wish), wish);
+        by.map(|(reason, _)| reason)
+    }
+
+    /// What purchases suppress on the wish's channel now.
+    fn purchase_blocks(&self, wish: &Wish<'_>) -> Vec<&Block> {
+        let exempt = wish
+            .flow
+            .is_some_and(|flow| self.plan.policy.cooloff_exempt.contains(&flow.name));
+        self.profile
+            .blocks(self.now)
+            .filter(|block| block.on.iter().any(|on| *on.channel == *wish.channel.name))
+            // Denials, bounces and blocks by hand have their own checks, which know what was said since.
+            .filter(|block| block.order_id.is_some() && !exempt)
+            .collect()
     }
 
     /// Global traits, in the order of product.md §5.5; the bands of churn and intent bind through caps, except where theirs allow nothing.
@@ -208,6 +199,31 @@ impl Gate<'_> {
             known.count() >= diet.orders && share.is_some_and(|share| share >= diet.share)
         })
     }
+}
+
+/// The suppression that covers everything that this wish could say, and the reason that it names: one alone, or several of products together.
+fn covering<'b>(live: &[&'b Block], wish: &Wish<'_>) -> Option<(Reason, &'b Block)> {
+    let whole = live
+        .iter()
+        .find(|block| block.scopes.iter().any(|scope| covers_whole(scope, wish)));
+    let covered = |product: &String| {
+        live.iter().find(|block| {
+            block
+                .scopes
+                .iter()
+                .any(|scope| matches!(scope, Scope::Product(id) if id == product))
+        })
+    };
+    let all_bought =
+        wish.class == Class::Marketing && wish.products.iter().all(|id| covered(id).is_some());
+    whole.map(|block| (block.reason, *block)).or_else(|| {
+        let by = wish
+            .products
+            .iter()
+            .find_map(covered)
+            .filter(|_| all_bought);
+        by.map(|block| (Reason::PurchasedRelevant, *block))
+    })
 }
 
 /// Does the guard keep this wish away, if its trait holds?
