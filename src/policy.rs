@@ -110,6 +110,19 @@ pub enum Window {
     Weeks(u32),
 }
 
+impl Window {
+    /// The longest time that it looks back.
+    #[must_use]
+    pub const fn longest(self) -> Span {
+        // A calendar day lasts 25 hours where clocks are put back: one more day holds that, and a customer who changes zones.
+        match self {
+            Self::Rolling(span) => span,
+            Self::Days(days) => Span::from_days(days as i64 + 1),
+            Self::Weeks(weeks) => Span::from_days(weeks as i64 * 7 + 1),
+        }
+    }
+}
+
 /// What a cap counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CapScope {
@@ -183,6 +196,22 @@ pub struct Policy {
     pub conversion_window: Span,
     /// How many partitions the application has: budgets are split over them.
     pub partitions: u32,
+}
+
+impl Policy {
+    /// How far back a contact may still stand in another one's way, or have an outcome.
+    #[must_use]
+    pub fn looks_back(&self) -> Span {
+        let bands = [&self.traits.churn, &self.traits.intent];
+        let bands = bands.into_iter().flatten().map(|band| &band.cap);
+        let windows = self.caps.iter().chain(bands);
+        let others = [self.min_gap, self.same_message, self.conversion_window];
+        windows
+            .map(|cap| cap.window.longest())
+            .chain(others)
+            .max()
+            .unwrap_or_default()
+    }
 }
 
 impl Default for Policy {

@@ -133,6 +133,29 @@ fn validate_looks_at_the_tests_too_and_tells_a_missing_directory_with_the_rest()
 }
 
 #[test]
+fn a_file_that_is_not_utf8_is_told_at_its_first_wrong_byte_and_hides_no_other_problem() {
+    let directory = directory("latin");
+    let flow = "flow: NAME\nclass: service\nlist: orders\nenter: { events: [sined_up] }\nsteps:\n  - { channel: email, template: a }\n";
+    std::fs::write(directory.join("good.yaml"), flow.replace("NAME", "good")).unwrap();
+    let mut latin = flow.replace("NAME", "latin # caf").into_bytes();
+    let line_end = latin.iter().position(|byte| *byte == b'\n').unwrap();
+    latin.insert(line_end, 0xe9);
+    std::fs::write(directory.join("latin.yaml"), latin).unwrap();
+    let flows = format!("flows=[{}]", directory.display());
+    let (code, _, told) = said(&["validate", "--config", LOCAL, "--set", &flows]);
+    assert_eq!(code, 78);
+    for part in [
+        "here the file is not UTF-8",
+        "latin.yaml:1:18",
+        "= save it as UTF-8",
+        "unknown event `sined_up`",
+        "2 problems",
+    ] {
+        assert!(told.contains(part), "missing {part} in\n{told}");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_ends_with_2_and_a_wrong_configuration_with_78_and_all_of_its_problems() {
     assert_eq!(said(&["valdate"]).0, 2);
     assert_eq!(said(&[]).0, 2);

@@ -395,6 +395,30 @@ fn scenarios() -> Vec<(String, Vec<String>)> {
 const OF_IDENTITY: [Reason; 2] = [Reason::ProfileMerged, Reason::ProfileErased];
 
 #[test]
+fn an_order_that_was_told_late_stands_in_the_way_since_its_own_time() {
+    let lines = [
+        "policy purchase_cooloff 3d",
+        "policy bought_product 30d",
+        r#"at 2026-03-01T13:00:00Z order_completed &event_time 2026-03-01T10:00:00Z {"order_id":"o1","products":[{"product_id":"p1"}]}"#,
+        r#"at 2026-03-01T14:00:00Z product_added {"cart_id":"k","product_id":"p9","price":"50.00"}"#,
+        r#"at 2026-03-04T14:00:00Z product_added {"cart_id":"k2","product_id":"p1","price":"50.00"}"#,
+        "until 2026-03-04T19:00:00Z",
+    ];
+    let reader = Reader::new("UTC");
+    let logged = play("an order told late", &lines).logged;
+    let said: Vec<String> = logged
+        .iter()
+        .map(|line| reader.sentence(&Entry::read(line).unwrap()))
+        .collect();
+    for part in [
+        "marketing pauses after order `o1` of 10:00 until 2026-03-04 10:00",
+        "was bought with order `o1` at 2026-03-01 10:00, and is not promoted until 2026-03-31 10:00",
+    ] {
+        assert!(said.iter().any(|said| said.contains(part)), "{said:#?}");
+    }
+}
+
+#[test]
 fn every_reason_is_told_in_a_sentence_with_the_numbers_of_the_check_that_decided() {
     let reader = Reader::new("UTC");
     // By reason, then verdict and deciding check: the first decision of its kind.

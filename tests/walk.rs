@@ -10,6 +10,7 @@
 mod shop;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use shop::{Shop, flows, open_policy};
@@ -105,6 +106,9 @@ fn random_policy(random: &mut Random) -> Policy {
         ),
         cap(CapScope::Class(Class::Marketing), 2, Window::Days(1)),
         cap(CapScope::Any, 4, Window::Weeks(1)),
+        cap(CapScope::Any, 5, Window::Rolling(Span::from_days(9))),
+        cap(CapScope::Channel("push".into()), 3, Window::Weeks(2)),
+        cap(CapScope::Class(Class::Marketing), 6, Window::Days(10)),
         cap(CapScope::Discount, 1, Window::Rolling(Span::from_days(2))),
     ];
     policy.caps = all.into_iter().filter(|_| random.one_in(2)).collect();
@@ -125,6 +129,9 @@ fn random_policy(random: &mut Random) -> Policy {
         Span::ZERO
     };
     policy.control_salt = "walk".to_owned();
+    if random.one_in(2) {
+        "Europe/Berlin".clone_into(&mut policy.time_zone);
+    }
     for channel in policy.channels.values_mut() {
         channel.cost = i64::try_from(random.below(3)).unwrap() * 1_000;
         channel.mode = random_mode(random);
@@ -142,6 +149,7 @@ fn random_policy(random: &mut Random) -> Policy {
 struct Known {
     at: Timestamp,
     flow: Option<(String, String)>,
+    version: Option<String>,
     step: u32,
     channel: String,
     class: Class,
@@ -178,8 +186,12 @@ enum Manner {
     Crashing,
 }
 
-struct Walk {
+struct Walk<'a> {
     seed: u64,
+    /// The flows as they are, and as they are after somebody changed them.
+    sets: &'a [FlowSet; 2],
+    /// Taken out of force.
+    removed: BTreeSet<&'static str>,
     random: Random,
     shop: Shop,
     manner: Manner,
@@ -200,32 +212,52 @@ struct Walk {
     begun: BTreeMap<(String, String), usize>,
 }
 
-fn minute_of_day(at: Timestamp) -> u32 {
-    u32::try_from(at.millis() / 60_000 % 1_440).unwrap()
+/// What the wall's clock shows, as if it were UTC: in Berlin an hour more, two from 2026-03-29 to 2026-10-25, each 01:00 UTC.
+fn wall(at: Timestamp, zone: &str) -> i64 {
+    let summer = Timestamp::parse("2026-03-29T01:00:00Z").unwrap();
+    let winter = Timestamp::parse("2026-10-25T01:00:00Z").unwrap();
+    let hours = match zone {
+        "UTC" => 0,
+        _ if summer <= at && at < winter => 2,
+        _ => 1,
+    };
+    at.millis() + hours * 3_600_000
 }
-fn day(at: Timestamp) -> i64 {
-    at.millis() / 86_400_000
+fn minute_of_day(at: Timestamp, zone: &str) -> u32 {
+    u32::try_from(wall(at, zone) / 60_000 % 1_440).unwrap()
+}
+fn day(at: Timestamp, zone: &str) -> i64 {
+    wall(at, zone) / 86_400_000
 }
 /// 1970-01-05 was a Monday.
-fn week(at: Timestamp) -> i64 {
-    (day(at) - 4).div_euclid(7)
+fn week(at: Timestamp, zone: &str) -> i64 {
+    (day(at, zone) - 4).div_euclid(7)
 }
 
-impl Walk {
-    fn new(seed: u64, set: &FlowSet) -> Self {
+impl<'a> Walk<'a> {
+    fn new(seed: u64, sets: &'a [FlowSet; 2]) -> Self {
         let mut random = Random(seed);
         let policy = random_policy(&mut random);
         let manner = [Manner::Obedient, Manner::Lagging, Manner::Crashing]
             [usize::try_from(random.below(3)).unwrap()];
         let mut shop = Shop::new(Plan {
-            flows: set.clone(),
+            flows: sets[0].clone(),
             policy,
         });
         shop.is_checked = false;
         let customer = format!("c{seed}");
-        let clock = Timestamp::parse("2026-03-02T08:00:00Z").unwrap();
+        // One of quiet days, one into the night that has no third hour, one into the night that has it twice.
+        let begins = [
+            "2026-03-02T08:00:00Z",
+            "2026-03-27T08:00:00Z",
+            "2026-10-23T08:00:00Z",
+        ];
+        let begin = begins[usize::try_from(random.below(3)).unwrap()];
+        let clock = Timestamp::parse(begin).unwrap();
         let mut walk = Self {
             seed,
+            sets,
+            removed: BTreeSet::new(),
             random,
             shop,
             manner,
@@ -301,6 +333,10 @@ impl Walk {
     /// Nothing relevant runs on after a purchase of its cart, and nothing of it is still with a sender uncancelled.
     fn check_ended(&self, cart: &str, at: Timestamp) {
         let profile = &self.shop.profiles[&ProfileKey::customer(&self.customer)];
+        // A flow out of force ends its instances when they are due.
+        if self.removed.contains("cart") {
+            return;
+        }
         let runs = profile.running.instances.iter().any(|instance| {
             // What was put in after the purchase is another matter.
             let since = if instance.handed.is_empty() {
@@ -351,6 +387,7 @@ impl Walk {
                             .place
                             .as_ref()
                             .map(|p| (p.flow.to_string(), p.instance.clone())),
+                        version: verdict.place.as_ref().map(|p| p.flow_version.to_string()),
                         step: verdict.place.as_ref().map_or(0, |p| p.step),
                         channel: verdict.channel.as_deref().unwrap().to_owned(),
                         class: trigger.class,
@@ -464,6 +501,13 @@ impl Walk {
     fn check_contact(&self, verdict: &Verdict, new: &Known) {
         let seed = self.seed;
         let policy = &self.shop.plan.policy;
+        let zone = policy.time_zone.as_str();
+        let flow = new.flow.as_ref().map(|(flow, _)| flow.as_str());
+        assert!(
+            !flow.is_some_and(|flow| self.removed.contains(flow)),
+            "seed {seed}: {flow:?} spoke out of force at {}",
+            new.at
+        );
         let key = ProfileKey::customer(&self.customer);
         let is_member = control_bucket("walk", &key) < policy.control_group;
         if new.class == Class::Marketing {
@@ -475,7 +519,7 @@ impl Walk {
             assert!(!new.observed, "seed {seed}: only marketing is observed");
         }
         if !policy.channels[new.channel.as_str()].quiet_hours.is_empty() {
-            let minute = minute_of_day(new.at);
+            let minute = minute_of_day(new.at, zone);
             assert!(
                 (NIGHT.1..NIGHT.0).contains(&minute),
                 "seed {seed}: handed over at night"
@@ -496,8 +540,8 @@ impl Walk {
                 };
                 let within = |known: &&Known| match cap.window {
                     Window::Rolling(span) => new.at.since(known.at) < span,
-                    Window::Days(_) => day(known.at) == day(new.at),
-                    Window::Weeks(_) => week(known.at) == week(new.at),
+                    Window::Days(n) => day(new.at, zone) - day(known.at, zone) < i64::from(n),
+                    Window::Weeks(n) => week(new.at, zone) - week(known.at, zone) < i64::from(n),
                 };
                 let before = held().filter(|known| counts(known)).filter(within).count();
                 let limit = usize::try_from(cap.limit).unwrap();
@@ -588,6 +632,11 @@ impl Walk {
                 "seed {}: {flow:?} repeats {}",
                 self.seed,
                 new.channel
+            );
+            assert_eq!(
+                new.version, known.version,
+                "seed {}: {flow:?} changed its version in the middle of a run",
+                self.seed
             );
             assert!(
                 new.step >= known.step,
@@ -683,7 +732,7 @@ impl Walk {
             .is_empty()
             && known.class != Class::Transactional
         {
-            let minute = minute_of_day(now);
+            let minute = minute_of_day(now, &self.shop.plan.policy.time_zone);
             assert!(
                 (NIGHT.1..=NIGHT.0).contains(&minute),
                 "seed {}: sent at night, {now}",
@@ -755,13 +804,37 @@ impl Walk {
         self.order.len()
     }
 
-    /// A channel gets another mode while things run.
+    /// A channel gets another mode while things run, flows get another version, or one is taken out of force.
     fn reload(&mut self) {
+        match self.random.below(4) {
+            0 => return self.replace_flows(),
+            1 => {
+                let names = ["cart", "browse", "urgent", "open"];
+                let name = names[usize::try_from(self.random.below(4)).unwrap()];
+                self.shop.plan.flows.remove(name);
+                self.removed.insert(name);
+                return;
+            }
+            _ => {}
+        }
         let names = ["email", "push", "sms"];
         let name = names[usize::try_from(self.random.below(3)).unwrap()];
         let mode = random_mode(&mut self.random);
         let channels = &mut self.shop.plan.policy.channels;
         channels.get_mut(name).unwrap().mode = mode;
+    }
+
+    /// Another set, as a reload brings it: instances keep the versions that they entered with.
+    fn replace_flows(&mut self) {
+        let mut next = self.sets[usize::try_from(self.random.below(2)).unwrap()].clone();
+        let old = &self.shop.plan.flows;
+        for flow in old.current().values().chain(old.retired().values()) {
+            next.retire(Arc::clone(flow));
+        }
+        for name in &self.removed {
+            next.remove(name);
+        }
+        self.shop.plan.flows = next;
     }
 
     /// Time passes; the sender is looked after as often as anything is handed over.
@@ -797,7 +870,13 @@ fn whatever_a_customer_and_a_sender_do_the_gate_holds() {
         .ok()
         .and_then(|seed| seed.parse().ok());
     let files = FLOWS.map(|text| ("flow.yaml".to_owned(), text.to_owned()));
-    let set = flows(&files, &open_policy());
+    let changed = FLOWS.map(|text| {
+        (
+            "flow.yaml".to_owned(),
+            text.replace("template: ", "template: v"),
+        )
+    });
+    let sets = [files, changed].map(|files| flows(&files, &open_policy()));
     let seeds: Vec<u64> = match only {
         Some(seed) => vec![seed],
         None => (0..walks.unwrap_or(WALKS)).collect(),
@@ -809,7 +888,7 @@ fn whatever_a_customer_and_a_sender_do_the_gate_holds() {
                 scope.spawn(|| {
                     seeds
                         .iter()
-                        .map(|seed| Walk::new(*seed, &set).run())
+                        .map(|seed| Walk::new(*seed, &sets).run())
                         .sum::<usize>()
                 })
             })

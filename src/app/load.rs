@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use super::exit::{Exit, Stop};
 use crate::config::{Config, ConfigError, MappingSetting, Overrides, Problems};
@@ -193,23 +194,54 @@ fn compiled(config: &Config, texts: &[(String, String)]) -> Result<FlowSet, Vec<
 fn readable(paths: &[PathBuf]) -> (Vec<(String, String)>, Vec<Problem>) {
     let (mut texts, mut found) = (Vec::new(), Vec::new());
     for path in paths {
-        match flow_texts(std::slice::from_ref(path)) {
-            Ok(files) => texts.extend(files),
-            Err(error) => {
-                let remedy = "`flows` in the configuration names it: a file, or a directory with *.yaml files";
-                found.push(Problem {
-                    file: path.display().to_string(),
-                    line: 0,
-                    column: 0,
-                    width: 1,
-                    excerpt: String::new(),
-                    message: Stop::of(Exit::Config, &error).text,
-                    remedy: Some(remedy.to_owned()),
-                });
+        let files = flow_files(std::slice::from_ref(path));
+        let files = files.unwrap_or_else(|error| {
+            found.push(unreadable(path, &error));
+            Vec::new()
+        });
+        // One that cannot be read hides nothing of the others.
+        for file in files {
+            let read = std::fs::read(&file).map_err(|source| no_flows(&file, source));
+            match read.map(String::from_utf8) {
+                Ok(Ok(text)) => texts.push((file.display().to_string(), text)),
+                Ok(Err(error)) => found.push(not_utf8(&file, &error)),
+                Err(error) => found.push(unreadable(&file, &error)),
             }
         }
     }
     (texts, found)
+}
+
+fn unreadable(path: &Path, error: &LoadError) -> Problem {
+    let remedy = "`flows` in the configuration names it: a file, or a directory with *.yaml files";
+    Problem {
+        file: path.display().to_string(),
+        line: 0,
+        column: 0,
+        width: 1,
+        excerpt: String::new(),
+        message: Stop::of(Exit::Config, error).text,
+        remedy: Some(remedy.to_owned()),
+    }
+}
+
+/// A file of bytes that are no text, told at the first of them.
+fn not_utf8(file: &Path, error: &FromUtf8Error) -> Problem {
+    let before = error.utf8_error().valid_up_to();
+    let (good, rest) = error.as_bytes().split_at(before);
+    let good = String::from_utf8_lossy(good);
+    let start = good.rsplit('\n').next().unwrap_or_default();
+    let rest = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let number = |count: usize| u32::try_from(count + 1).unwrap_or(u32::MAX);
+    Problem {
+        file: file.display().to_string(),
+        line: number(good.matches('\n').count()),
+        column: number(start.chars().count()),
+        width: 1,
+        excerpt: format!("{start}{}", String::from_utf8_lossy(rest)),
+        message: "here the file is not UTF-8".to_owned(),
+        remedy: Some("save it as UTF-8".to_owned()),
+    }
 }
 
 /// What is wrong with the mappings that stand in files of their own; those within the configuration were told with its problems.

@@ -274,10 +274,18 @@ impl Telling<'_> {
         let kind = self.paint.on(tone, &format!("{:<8}", entry.kind.name()));
         let sentence = wrapped(&self.reader.sentence(entry), WIDTH - 31, 31);
         let cause = &entry.cause;
-        let from = format!(
-            "{:31}{}  event {}, {} partition {} offset {}",
-            "", entry.decision_id, cause.event_id, cause.topic, cause.partition, cause.offset
+        let event = format!(
+            "event {}, {} partition {} offset {}",
+            cause.event_id, cause.topic, cause.partition, cause.offset
         );
+        let id = &entry.decision_id;
+        let fits = 31 + id.len() + 2 + event.chars().count() <= WIDTH;
+        let event = wrapped(&event, WIDTH - 31, 31);
+        let from = if fits {
+            format!("{:31}{id}  {event}", "")
+        } else {
+            format!("{:31}{id}\n{:31}{event}", "", "")
+        };
         let from = self.paint.on(Tone::Faint, &from);
         format!("\n{when:<19}  {kind}  {sentence}\n{from}\n")
     }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use super::problem::Problem;
 use super::sections::{Config, Format, Input, Keying};
 use super::setting::{Setting as _, suggestion};
-use super::values::Secret;
+use super::values::{Per, Secret};
 use crate::event::Stream;
 use crate::policy::Window;
+use crate::profile::limits::{CONTACT_AGE, CONTACTS};
 use crate::value::Span;
 
-/// Longest span that a policy may look back: what a profile keeps of contacts is bounded by it.
-const LONGEST_WINDOW: Span = Span::from_days(92);
+/// Longest time that dedup keys may be asked to stay.
+const LONGEST_DEDUP: Span = Span::from_days(92);
 
 /// Ends of inputs are asked for every third of a second, and a broker may be slow to answer: less would be a way around CK-1.
 const LEAST_HOLD: Span = Span::from_secs(10);
@@ -311,21 +312,38 @@ impl Config {
                     suggestion(channel, &known),
                 ));
             }
-            if let Window::Rolling(span) = cap.per.0
-                && span > LONGEST_WINDOW
-            {
-                problems.push(too_long(&format!("{path}.per")));
-            }
+            check_cap(&path, cap.limit, cap.per, problems);
+        }
+        let traits = &self.policy.traits;
+        for (path, limit, per) in [
+            ("policy.traits.churn", traits.churn.limit, traits.churn.per),
+            (
+                "policy.traits.intent",
+                traits.intent.limit,
+                traits.intent.per,
+            ),
+        ] {
+            check_cap(path, limit, per, problems);
         }
         for (path, span) in [
             ("policy.min_gap", self.policy.min_gap),
             ("policy.same_message", self.policy.same_message),
-            ("policy.dedup", self.policy.dedup),
             ("policy.conversion_window", self.policy.conversion_window),
         ] {
-            if span > LONGEST_WINDOW {
-                problems.push(too_long(path));
+            if span > CONTACT_AGE {
+                problems.push(too_long(path, &format!("write {CONTACT_AGE} or less")));
             }
+        }
+        if self.policy.dedup > LONGEST_DEDUP {
+            let remedy = format!("write {LONGEST_DEDUP} or less");
+            problems.push(Problem::of(
+                "policy.dedup",
+                "is longer than a profile remembers events",
+                remedy,
+            ));
+        }
+        if self.policy.service_per_hour > u32::from(CONTACTS) {
+            problems.push(too_many("policy.service_per_hour"));
         }
     }
 
@@ -441,12 +459,30 @@ fn check_input(input: &Input, path: &str, problems: &mut Vec<Problem>) {
     }
 }
 
-fn too_long(path: &str) -> Problem {
-    Problem::of(
-        path,
-        "is longer than a profile remembers",
-        "write at most 92d",
-    )
+/// A cap can only count what a profile remembers.
+fn check_cap(path: &str, limit: u32, per: Per, problems: &mut Vec<Problem>) {
+    if per.0.longest() > CONTACT_AGE {
+        let days = CONTACT_AGE.millis() / Span::from_days(1).millis() - 1;
+        let remedy = match per.0 {
+            Window::Rolling(_) => format!("write {CONTACT_AGE} or less"),
+            Window::Days(_) => format!("write {days} days or fewer"),
+            Window::Weeks(_) => format!("write {} weeks or fewer", days / 7),
+        };
+        problems.push(too_long(&format!("{path}.per"), &remedy));
+    }
+    if limit > u32::from(CONTACTS) {
+        problems.push(too_many(&format!("{path}.limit")));
+    }
+}
+
+fn too_long(path: &str, remedy: &str) -> Problem {
+    let what = format!("is longer than the {CONTACT_AGE} that contacts are remembered");
+    Problem::of(path, what, remedy)
+}
+
+fn too_many(path: &str) -> Problem {
+    let what = format!("is more than the {CONTACTS} contacts that are remembered of a customer");
+    Problem::of(path, what, format!("write {CONTACTS} or less"))
 }
 
 /// What Kafka accepts as a topic's name.

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
+use super::graft::SHARED;
 use super::node::{Node, Value};
 use super::overrides::join;
-use super::problem::Problem;
+use super::problem::{Place, Problem};
 use crate::value::Span;
 
 /// A type that can stand in a configuration.
@@ -278,13 +279,17 @@ impl<'a> Fields<'a> {
                 .at(node.place.clone()),
             ),
             Some(entries) => {
+                // A policy's own file states these, too.
+                let is_policy_file = path == "policy" && matches!(node.place, Place::Named { .. });
+                let shared = is_policy_file.then_some(SHARED).into_iter().flatten();
+                let told: Vec<&str> = known.iter().copied().chain(shared).collect();
                 for (key, item) in entries {
                     if !known.contains(&key.as_str()) {
                         problems.push(
                             Problem::of(
                                 join(path, key),
                                 "there is no such setting",
-                                suggestion(key, known),
+                                suggestion(key, &told),
                             )
                             .at(item.place.clone()),
                         );

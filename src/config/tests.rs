@@ -257,6 +257,48 @@ fn properties_that_guarantees_rest_on_are_refused() {
 }
 
 #[test]
+fn what_is_known_in_a_policy_of_its_own_file_is_all_that_may_stand_there() {
+    let said = with_policy(
+        "control_group: 5%\nquiet_hours_everywhere: 1\n",
+        &Overrides::default(),
+    );
+    let said = said.unwrap_err();
+    assert!(
+        said.contains("there is no such setting; known here: caps, ")
+            && said.contains("conversion_window, control_group, control_salt"),
+        "{said}"
+    );
+    let within = SMALL.replace("policy: {}", "policy: { quiet_hours_everywhere: 1 }");
+    let said = parse(&within).unwrap_err().to_string();
+    assert!(!said.contains("control_salt"), "{said}");
+}
+
+#[test]
+fn a_window_longer_than_contacts_are_remembered_is_refused_with_the_longest_that_is_not() {
+    let caps = "caps:\n  - { channel: email, limit: 1, per: 61d }\n  - { channel: email, limit: 69, per: 60 days }\n  \
+                - { channel: email, limit: 1, per: 9 weeks }\n  - { channel: email, limit: 68, per: 60d }\n  \
+                - { channel: email, limit: 1, per: 8 weeks }\n";
+    let policy = format!(
+        "control_group: 5%\nmin_gap: 61d\nsame_message: 1440h\nconversion_window: 1441h\nservice_per_hour: 69\n{caps}traits: {{ churn: {{ per: 90d }} }}\n"
+    );
+    let said = with_policy(policy.leak(), &Overrides::default()).unwrap_err();
+    let told: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        told,
+        [
+            "dir/policy.yaml:2:1: min_gap: is longer than the 60d that contacts are remembered; write 60d or less",
+            "dir/policy.yaml:4:1: conversion_window: is longer than the 60d that contacts are remembered; write 60d or less",
+            "dir/policy.yaml:5:1: service_per_hour: is more than the 68 contacts that are remembered of a customer; write 68 or less",
+            "dir/policy.yaml:7:33: caps[0].per: is longer than the 60d that contacts are remembered; write 60d or less",
+            "dir/policy.yaml:8:23: caps[1].limit: is more than the 68 contacts that are remembered of a customer; write 68 or less",
+            "dir/policy.yaml:8:34: caps[1].per: is longer than the 60d that contacts are remembered; write 59 days or fewer",
+            "dir/policy.yaml:9:33: caps[2].per: is longer than the 60d that contacts are remembered; write 8 weeks or fewer",
+            "dir/policy.yaml:12:20: traits.churn.per: is longer than the 60d that contacts are remembered; write 60d or less",
+        ]
+    );
+}
+
+#[test]
 fn the_shipped_caps_apply_to_the_channels_that_exist() {
     let policy = parse(SMALL).unwrap().policy().unwrap();
     assert_eq!(policy.caps.len(), 4, "{:?}", policy.caps);

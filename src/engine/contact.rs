@@ -293,7 +293,7 @@ impl Turn<'_> {
         verdict.checks = hand.checks;
         verdict.message = Some(Message::Trigger(Box::new(trigger)));
         self.verdicts.push(verdict);
-        self.profile.contacts.push(Contact {
+        let contact = Contact {
             id: decision,
             flow: wish.flow.map(|flow| flow.name.to_string()),
             flow_version: wish.flow.map(|flow| flow.version.to_string()),
@@ -325,7 +325,9 @@ impl Turn<'_> {
             gave_up_at: None,
             withheld_at: None,
             converted_at: None,
-        });
+        };
+        let counted = self.now.minus(policy.looks_back());
+        self.profile.contacts.push(contact, counted);
         if hand.observed.is_none() && !self.profile.person.test {
             self.ledger.hand_over(wish.channel, policy, self.now);
         }

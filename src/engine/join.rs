@@ -285,7 +285,10 @@ impl Turn<'_> {
             let has_room = watches.len() < limits::WATCHES;
             match watches.iter_mut().find(|own| own.flow == watch.flow) {
                 Some(own) => {
-                    own.past = own.past.max(watch.past);
+                    if (watch.past, &watch.past_key) > (own.past, &own.past_key) {
+                        own.past = watch.past;
+                        own.past_key = watch.past_key;
+                    }
                     if watch.due > own.due {
                         own.due = watch.due;
                         own.key = watch.key;

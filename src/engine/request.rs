@@ -6,10 +6,10 @@ use super::contact::Handover;
 use super::context::context;
 use super::gate::{Ruling, Wish, examine};
 use super::turn::{Name, Turn};
-use crate::decision::{Check, Message, Offer, Reason, VerdictKind, Why};
+use crate::decision::{Check, Message, Offer, Reason, Seen, VerdictKind, Why};
 use crate::event::{Event, SendRequest};
-use crate::profile::limits;
 use crate::profile::running::PendingRequest;
+use crate::profile::{Contact, limits};
 use crate::value::{Span, Timestamp};
 
 /// A request without `expires_at` is worth nothing after a day.
@@ -47,14 +47,10 @@ impl Turn<'_> {
             armed: self.armed(),
             passes: 0,
         };
-        let running = &self.profile.running;
-        if running
-            .requests
-            .iter()
-            .any(|known| known.request_id == pending.request_id)
-        {
-            return;
+        if let Some(check) = self.asked_before(&pending.request_id) {
+            return self.skip_repeated(&pending, check);
         }
+        let running = &self.profile.running;
         if expires_at <= self.now {
             self.refuse(&pending, Reason::Expired, Vec::new());
         } else if running.requests.len() >= limits::REQUESTS {
@@ -62,6 +58,46 @@ impl Turn<'_> {
         } else {
             self.profile.running.requests.push(pending);
         }
+    }
+
+    /// What is known of a request by that id: it waits, or was answered by a contact. Asking again is no second wish.
+    fn asked_before(&self, request_id: &str) -> Option<Check> {
+        let waits = |known: &PendingRequest| known.request_id == request_id;
+        let answers = |known: &&Contact| known.flow.is_none() && known.instance == request_id;
+        let answer = self.profile.contacts.iter().find(answers);
+        if answer.is_none() && !self.profile.running.requests.iter().any(waits) {
+            return None;
+        }
+        let seen = answer.map(|contact| Seen {
+            channel: Some(contact.channel.clone()),
+            decision: Some(contact.id),
+            at: Some(contact.handed_at),
+            ..Seen::default()
+        });
+        Some(Check {
+            name: "request",
+            passed: false,
+            detail: request_id.to_owned(),
+            seen: seen.map(Box::new),
+        })
+    }
+
+    /// One answer to a caller that repeats itself: the first one. The log tells of the repetition, the channel does not.
+    fn skip_repeated(&mut self, request: &PendingRequest, check: Check) {
+        let id = Name {
+            birth: &request.birth,
+            flow: "",
+            step: 0,
+            attempt: 0,
+            kind: VerdictKind::Skip,
+            channel: "",
+            target: &request.request_id,
+        }
+        .id();
+        let why = Why::Reason(Reason::DuplicateMessage);
+        let mut verdict = self.verdict(VerdictKind::Skip, id, why);
+        verdict.checks = vec![check];
+        self.verdicts.push(verdict);
     }
 
     /// The answer "no", on the first channel that there is.

@@ -55,7 +55,9 @@ impl Turn<'_> {
 
     pub(super) fn watch_moment(&mut self, flow: &Flow, moment: Moment) {
         let watch = self.watch_of(flow);
-        let (due, past) = watch.map_or((None, None), |watch| (watch.due, watch.past));
+        let due = watch.and_then(|watch| watch.due);
+        // Several keys may share a moment: each of them comes once.
+        let past = watch.and_then(|watch| Some((watch.past?, watch.past_key.clone())));
         match moment {
             // It comes anyway; nothing that happens moves it.
             Moment::Local { .. } if due.is_some() => {}
@@ -74,7 +76,7 @@ impl Turn<'_> {
                     .landmarks(landmark)
                     .into_iter()
                     .map(|(at, key)| (at.plus(offset), key))
-                    .filter(|(at, _)| *at >= oldest && past.is_none_or(|past| past < *at))
+                    .filter(|next| next.0 >= oldest && past.as_ref().is_none_or(|past| past < next))
                     .min();
                 let key = next.as_ref().map_or(CUSTOMER, |(_, key)| key);
                 self.put_watch(flow, key, next.as_ref().map(|(at, _)| *at));
@@ -106,6 +108,7 @@ impl Turn<'_> {
                 due,
                 armed,
                 past: None,
+                past_key: String::new(),
             }),
             None => {}
         }
@@ -134,6 +137,7 @@ impl Turn<'_> {
         };
         if let Some(watch) = watches.get_mut(index) {
             watch.past = Some(due);
+            watch.past_key.clone_from(&watch.key);
         }
         let is_seen = self.now.since(self.profile.activity.last_seen) < DORMANT;
         match moment {

@@ -332,6 +332,19 @@ impl Told<'_> {
     }
 
     fn duplicate(&self) -> String {
+        if self.check.check == "request" {
+            let request = &self.check.detail;
+            return match (self.check.at, self.check.channel.as_deref()) {
+                (Some(at), Some(channel)) => {
+                    let at = self.hours.near(at);
+                    format!(
+                        "`{request}` was answered by the {} of {at}",
+                        message(channel)
+                    )
+                }
+                _ => format!("`{request}` is waiting already"),
+            };
+        }
         let channel = self.check.channel.as_deref().unwrap_or_default();
         let (at, window) = (self.at(self.check.at), self.window());
         format!("the same message left at {at} on {channel}, less than {window} before")

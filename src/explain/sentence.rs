@@ -50,6 +50,9 @@ impl Reader {
             VerdictKind::Observe => {
                 format!("{subject} would have been handed over, and was held back: {because}.")
             }
+            VerdictKind::Skip if entry.flow.is_none() => {
+                format!("The campaign's request was not taken a second time: {because}.")
+            }
             VerdictKind::Skip if entry.step == 0 => {
                 format!("{} did not begin: {because}.", flow(entry))
             }

@@ -6,6 +6,9 @@ use serde::{Serialize, Serializer};
 
 mod scalar;
 
+/// Columns that a problem takes at most: a longer line of a file would be broken by the terminal, away from its carets.
+const WIDTH: usize = 100;
+
 /// A place in a flow file; lines and columns count from 1, columns in characters. Line 0: the file as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -57,6 +60,35 @@ pub struct Problem {
     pub remedy: Option<String>,
 }
 
+impl Problem {
+    /// The line, or what of a long one stands around the place that is meant; how many characters stand before that, and how many are meant.
+    fn shown(&self, room: usize) -> (String, usize, usize) {
+        let line: Vec<char> = self.excerpt.chars().collect();
+        let before = usize::try_from(self.column.saturating_sub(1)).unwrap_or_default();
+        let meant = usize::try_from(self.width).unwrap_or(1);
+        let meant = meant.clamp(1, line.len().saturating_sub(before).max(1));
+        if line.len() <= room {
+            return (self.excerpt.clone(), before, meant);
+        }
+        // What is cut off on either side is told by a sign of one column.
+        let room = room.saturating_sub(2);
+        let around = room.saturating_sub(meant) / 2;
+        let start = if before + meant <= room {
+            0
+        } else {
+            let last = line.len().saturating_sub(room);
+            before.saturating_sub(around.max(room / 4)).min(last)
+        };
+        let part: String = line.iter().skip(start).take(room).collect();
+        let first = if start > 0 { "…" } else { "" };
+        let last = if start + room < line.len() { "…" } else { "" };
+        let before = before.saturating_sub(start);
+        let carets = meant.min(room.saturating_sub(before)).max(1);
+        let indent = before + first.chars().count();
+        (format!("{first}{part}{last}"), indent, carets)
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;
@@ -64,23 +96,20 @@ impl fmt::Display for Problem {
         if self.line == 0 {
             write!(f, "\n --> {}", self.file)?;
         } else {
-            let before = usize::try_from(self.column.saturating_sub(1)).unwrap_or_default();
+            let (excerpt, before, carets) = self.shown(WIDTH.saturating_sub(margin + 3));
             // A tab stays a tab, so that the caret stands under what it means.
-            let indent: String = self
-                .excerpt
+            let indent: String = excerpt
                 .chars()
                 .take(before)
                 .map(|c| if c == '\t' { '\t' } else { ' ' })
                 .collect();
-            let room = self.excerpt.chars().count().saturating_sub(before).max(1);
-            let carets = usize::try_from(self.width).unwrap_or(1).clamp(1, room);
             write!(
                 f,
                 "\n{:margin$}--> {}:{}:{}",
                 "", self.file, self.line, self.column
             )?;
             write!(f, "\n{:margin$} |", "")?;
-            write!(f, "\n{} | {}", self.line, self.excerpt)?;
+            write!(f, "\n{} | {excerpt}", self.line)?;
             write!(f, "\n{:margin$} | {indent}{}", "", "^".repeat(carets))?;
         }
         if let Some(remedy) = &self.remedy {
@@ -258,6 +287,41 @@ mod tests {
         assert_eq!(distance("abc", "abc"), 0);
         assert_eq!(distance("ab", "ba"), 1);
         assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_is_shown_that_the_carets_stand_under() {
+        let line = format!(
+            "  when: '{} && cart.valu > 1.0 && {}'",
+            "a".repeat(300),
+            "b".repeat(300)
+        );
+        let told = |column: usize, width| {
+            let problem = Problem {
+                file: "x.yaml".to_owned(),
+                line: 7,
+                column: u32::try_from(column).unwrap(),
+                width,
+                excerpt: line.clone(),
+                message: "m".to_owned(),
+                remedy: None,
+            };
+            let text = problem.to_string();
+            let mut lines = text
+                .lines()
+                .rev()
+                .map(|line| line.chars().collect::<Vec<char>>());
+            let (carets, shown) = (lines.next().unwrap(), lines.next().unwrap());
+            assert!(shown.len() <= WIDTH && carets.len() <= WIDTH, "{text}");
+            let pairs = carets.iter().zip(&shown);
+            let meant = pairs.filter(|(caret, _)| **caret == '^').map(|(_, c)| *c);
+            meant.collect::<String>()
+        };
+        assert_eq!(told(line.find("cart").unwrap() + 1, 9), "cart.valu");
+        assert_eq!(told(3, 4), "when");
+        assert_eq!(told(line.len(), 1), "'");
+        assert!(told(10, 300).starts_with("aaaa"));
+        assert!(told(line.find("bbb").unwrap() + 1, 300).starts_with("bbbb"));
     }
 
     #[test]

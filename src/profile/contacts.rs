@@ -148,6 +148,23 @@ impl Contact {
         }
     }
 
+    /// How much it is missed when it is forgotten at `now`, least first; what was handed over after `counted` may count in a cap.
+    fn missed(&self, counted: Timestamp, now: Timestamp) -> Missed {
+        // After `send_by` no sender takes it up any more, and there is nothing left to recall.
+        let can_be_recalled = self.is_pending() && now <= self.send_by;
+        let may_count = self.holds_slot() && self.handed_at > counted;
+        match (self.class, can_be_recalled) {
+            (Class::Transactional, false) => Missed::NotAtAll,
+            (Class::Marketing | Class::Service, false) if !may_count => Missed::NotAtAll,
+            // An hour is what the cap of service messages looks back; they are many where they are missed.
+            (Class::Service, false) => Missed::AsService,
+            // Purchases and priorities recall marketing; of these only their own flow's exit would.
+            (Class::Transactional, true) => Missed::ByItsExit,
+            (Class::Marketing, false) => Missed::ByCaps,
+            (Class::Marketing | Class::Service, true) => Missed::ByWhatRecallsIt,
+        }
+    }
+
     /// One word for what became of it.
     #[must_use]
     pub fn status(&self) -> &'static str {
@@ -213,6 +230,21 @@ impl Contact {
     }
 }
 
+/// How much a contact is missed that had to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Missed {
+    /// It has ended, and nothing counts it.
+    NotAtAll,
+    /// The cap of service messages counts it.
+    AsService,
+    /// A transactional message that its own flow could still recall.
+    ByItsExit,
+    /// A cap would let one too many pass.
+    ByCaps,
+    /// It would reach a customer for whom it has become pointless.
+    ByWhatRecallsIt,
+}
+
 /// All contacts remembered, one per chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contacts {
@@ -234,8 +266,9 @@ impl Contacts {
         let (chunk, _) = self.parts.iter().find(|(_, contact)| contact.id == id)?;
         self.parts.get_mut(chunk)
     }
-    /// Remembers one more; forgets what is too old, and the oldest when there is no room.
-    pub(crate) fn push(&mut self, contact: Contact) {
+    /// Remembers one more; forgets what is too old, and when there is no room the one that is missed least. What was handed over after
+    /// `counted` may still count in a cap.
+    pub(crate) fn push(&mut self, contact: Contact, counted: Timestamp) {
         let oldest = contact.handed_at.minus(limits::CONTACT_AGE);
         let gone: Vec<u8> = self
             .parts
@@ -246,12 +279,114 @@ impl Contacts {
         for chunk in gone {
             self.parts.remove(chunk);
         }
+        let now = contact.handed_at;
         let chunk = self.parts.free(0, limits::CONTACTS).or_else(|| {
-            self.parts
-                .iter()
-                .min_by_key(|(_, known)| known.handed_at)
-                .map(|(chunk, _)| chunk)
+            let missed = |known: &Contact| (known.missed(counted, now), known.handed_at, known.id);
+            let least = self.parts.iter().min_by_key(|(_, known)| missed(known));
+            least.map(|(chunk, _)| chunk)
         });
         self.parts.put(chunk.unwrap_or_default(), contact);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Span;
+
+    const HOUR: Span = Span::from_hours(1);
+
+    fn start() -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000)
+    }
+
+    fn contact(n: u64, class: Class, handed_at: Timestamp) -> Contact {
+        Contact {
+            id: DecisionId::of(&[&n.to_be_bytes()]),
+            flow: None,
+            flow_version: None,
+            instance: n.to_string(),
+            step: 1,
+            steps: 1,
+            channel: "email".to_owned(),
+            class,
+            template: "t".to_owned(),
+            list: None,
+            offer: None,
+            discount: false,
+            priority: 0,
+            handed_at,
+            expires_at: handed_at.plus(Span::from_days(7)),
+            observed: false,
+            replaced: false,
+            recalled: false,
+            accepted_at: None,
+            sent_at: None,
+            delivered_at: None,
+            opened_at: None,
+            clicked_at: None,
+            failed_at: None,
+            route: "c:1".to_owned(),
+            send_by: handed_at.plus(Span::from_days(7)),
+            gave_up_at: None,
+            withheld_at: None,
+            converted_at: None,
+        }
+    }
+
+    fn sent(mut contact: Contact) -> Contact {
+        contact.sent_at = Some(contact.handed_at);
+        contact
+    }
+
+    fn is_kept(contacts: &Contacts, n: u64) -> bool {
+        contacts.get(DecisionId::of(&[&n.to_be_bytes()])).is_some()
+    }
+
+    #[test]
+    fn a_flood_of_transactional_messages_makes_no_room_at_the_cost_of_what_caps_count_or_can_be_recalled()
+     {
+        let counted = start().minus(HOUR);
+        let mut contacts = Contacts::default();
+        contacts.push(sent(contact(1, Class::Marketing, start())), counted);
+        contacts.push(contact(2, Class::Marketing, start()), counted);
+        contacts.push(contact(3, Class::Service, start()), counted);
+        for n in 10..200 {
+            let mut flood = contact(n, Class::Transactional, start().plus(HOUR));
+            if n % 2 == 0 {
+                flood = sent(flood);
+            }
+            contacts.push(flood, counted);
+        }
+        assert_eq!(contacts.iter().count(), usize::from(limits::CONTACTS));
+        assert!(is_kept(&contacts, 1) && is_kept(&contacts, 2) && is_kept(&contacts, 3));
+    }
+
+    #[test]
+    fn what_no_cap_counts_any_more_goes_before_what_one_counts_and_that_before_what_can_be_recalled()
+     {
+        let counted = start().plus(HOUR);
+        let later = |hours| counted.plus(Span::from_hours(hours));
+        let mut contacts = Contacts::default();
+        contacts.push(contact(1, Class::Marketing, start()), counted);
+        contacts.push(sent(contact(2, Class::Marketing, later(1))), counted);
+        contacts.push(sent(contact(3, Class::Marketing, start())), counted);
+        let mut returned = contact(4, Class::Marketing, later(2));
+        returned.receive(EventType::Cancelled, false, later(2));
+        contacts.push(returned, counted);
+        let full = u64::from(limits::CONTACTS);
+        for n in 5..=full {
+            contacts.push(contact(n, Class::Marketing, later(3)), counted);
+        }
+        let mut gone = Vec::new();
+        for n in full + 1..=full + 4 {
+            contacts.push(contact(n, Class::Marketing, later(4)), counted);
+            gone.extend(
+                (1..=full)
+                    .filter(|n| !is_kept(&contacts, *n) && !gone.contains(n))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        assert_eq!(gone, [3, 4, 2, 1]);
     }
 }

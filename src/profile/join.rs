@@ -10,6 +10,7 @@ use super::service::TicketState;
 use super::{Activity, Contacts, History, Orders, Person, Profile, Scores, Section, Service};
 use crate::flow::Class;
 use crate::policy::Policy;
+use crate::value::Span;
 
 mod carts;
 mod orders;
@@ -96,7 +97,7 @@ impl Profile {
         self.journal.join(&other.journal, policy.dedup);
         self.carts.join(take(&mut other.carts));
         self.orders.join(&other.orders);
-        self.contacts.join(&other.contacts);
+        self.contacts.join(&other.contacts, policy.looks_back());
         self.history.join(take(&mut other.history));
         self.scores.join(take(&mut other.scores));
         self.service.join(take(&mut other.service));
@@ -155,12 +156,13 @@ impl Activity {
 }
 
 impl Contacts {
-    fn join(&mut self, other: &Self) {
+    fn join(&mut self, other: &Self, looked_back: Span) {
         let mut theirs: Vec<_> = other.iter().collect();
         theirs.sort_by_key(|contact| (contact.handed_at, contact.id));
         for contact in theirs {
             if self.get(contact.id).is_none() {
-                self.push(contact.clone());
+                let counted = contact.handed_at.minus(looked_back);
+                self.push(contact.clone(), counted);
             }
         }
     }

@@ -59,9 +59,9 @@ pub const REQUESTS: usize = 6;
 pub const REQUEST_CHANNELS: usize = 8;
 /// Longest context of a request that is handed through; a longer one is left out.
 pub const REQUEST_CONTEXT: usize = 3_072;
-/// Contacts remembered: four marketing contacts a week for 60 days, twice over.
+/// Contacts remembered: four marketing contacts a week for 60 days, twice over. No cap counts more of them.
 pub const CONTACTS: u8 = 68;
-/// How long a contact is remembered: receipts come within days, the longest caps count four weeks.
+/// How long a contact is remembered: receipts come within days, and no cap may look back further.
 pub const CONTACT_AGE: Span = Span::from_days(60);
 /// Live suppressions.
 pub const BLOCKS: usize = 24;
@@ -72,7 +72,7 @@ pub const SCOPES: usize = 64;
 /// Bytes of those scopes: a basket of long ids keeps its first.
 pub const SCOPE_BYTES: usize = 2_048;
 /// Last triggers remembered for re-entry.
-pub const HISTORY: usize = 80;
+pub const HISTORY: usize = 72;
 /// Tickets told apart: nobody has more open at once, and a settled one that is forgotten stays settled.
 pub const TICKETS: usize = 24;
 /// External models times horizons.
@@ -251,6 +251,7 @@ mod tests {
             due: Some(time(n)),
             armed: armed(),
             past: Some(time(n)),
+            past_key: id(n),
         }
     }
 
@@ -380,7 +381,7 @@ mod tests {
         });
         profile.links.addresses = vec!["0".repeat(32); ADDRESSES];
         for n in 0..200 {
-            profile.contacts.push(contact(n));
+            profile.contacts.push(contact(n), time(0));
             profile.history.note(&"f".repeat(64), &id(n), time(n));
             let scopes = (0..SCOPE_BYTES / ID_BYTES)
                 .map(|n| Scope::Product(id(n)))

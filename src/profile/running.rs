@@ -254,6 +254,9 @@ pub struct Watch {
     /// The last one that has been, so that it comes once.
     #[n(4)]
     pub past: Option<Timestamp>,
+    /// Its instance key: others of the same time, in the order of keys, are still to come.
+    #[cbor(n(5), skip_if = "String::is_empty")]
+    pub past_key: String,
 }
 
 /// Everything that has a timer.

@@ -7,6 +7,9 @@ use crate::decision::{Check, Message, Verdict, VerdictKind};
 use crate::flow::spec::trial::{Expected, Trial};
 use crate::words::wrapped;
 
+/// Columns of a terminal that a comparison fits.
+const WIDTH: usize = 100;
+
 /// One line of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -202,7 +205,7 @@ fn summary(verdict: &Verdict) -> String {
 fn with_checks(verdict: &Verdict) -> String {
     let (passed, failed): (Vec<&Check>, Vec<&Check>) =
         verdict.checks.iter().partition(|check| check.passed);
-    let mut text = summary(verdict);
+    let mut text = wrapped(&summary(verdict), WIDTH - 4, 4);
     let passed: Vec<&str> = passed.iter().map(|check| check.name).collect();
     if !passed.is_empty() {
         let passed = wrapped(&passed.join(", "), 88, 6);
@@ -226,12 +229,24 @@ impl fmt::Display for Difference {
             Line::Surplus(_) => 0,
         });
         let width = left.max().unwrap_or_default().max("expected".len());
+        // Where both do not fit side by side, each has half.
+        let width = width.min((WIDTH - 7) / 2);
         writeln!(f, "    {:width$} │ decided", "expected")?;
         for line in &self.lines {
-            match line {
-                Line::Same(expected, actual) => writeln!(f, "    {expected:width$} │ {actual}")?,
-                Line::Missing(expected) => writeln!(f, "  ✗ {expected:width$} │ –")?,
-                Line::Surplus(actual) => writeln!(f, "  ✗ {:width$} │ {actual}", "–")?,
+            let (sign, expected, actual) = match line {
+                Line::Same(expected, actual) => (' ', expected.as_str(), actual.as_str()),
+                Line::Missing(expected) => ('✗', expected.as_str(), "–"),
+                Line::Surplus(actual) => ('✗', "–", actual.as_str()),
+            };
+            let expected = wrapped(expected, width, 0);
+            let actual = wrapped(actual, WIDTH - 7 - width, 0);
+            let rows = expected.lines().count().max(actual.lines().count());
+            let (mut left, mut right) = (expected.lines(), actual.lines());
+            for row in 0..rows {
+                let sign = if row == 0 { sign } else { ' ' };
+                let (left, right) = (left.next().unwrap_or(""), right.next().unwrap_or(""));
+                let line = format!("  {sign} {left:width$} │ {right}");
+                writeln!(f, "{}", line.trim_end())?;
             }
         }
         if !self.beside.is_empty() {
@@ -249,6 +264,31 @@ impl fmt::Display for Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comparison_is_broken_between_words_where_it_would_be_wider_than_a_terminal() {
+        let long = "2026-03-02T10:00:00Z trigger abandoned_cart [k-1] email step 1 cart_reminder";
+        let difference = Difference {
+            lines: vec![
+                Line::Same(long.to_owned(), long.to_owned()),
+                Line::Missing(long.to_owned()),
+                Line::Surplus(long.to_owned()),
+            ],
+            beside: Vec::new(),
+        };
+        let text = difference.to_string();
+        assert!(
+            text.lines().all(|line| line.chars().count() <= WIDTH),
+            "{text}"
+        );
+        let column = |line: &str| line.chars().position(|c| c == '│');
+        let columns: std::collections::BTreeSet<_> = text.lines().map(column).collect();
+        assert_eq!(columns.len(), 1, "{text}");
+        for word in long.split(' ') {
+            let found = text.split_whitespace().filter(|other| *other == word);
+            assert_eq!(found.count(), 4, "{word} in\n{text}");
+        }
+    }
 
     #[test]
     fn the_longest_common_run_is_kept_together() {

@@ -104,6 +104,11 @@ impl Gate<'_> {
         let live = self.purchase_blocks(wish);
         let by = covering(&live, wish);
         let detail = format!("{} live", live.len());
+        // The order's own time: it may have been told late. One that is no longer known by its lines leaves the time it was told at.
+        let placed_at = |block: &Block| {
+            let order = self.profile.orders.get(block.order_id.as_deref()?)?;
+            Some(order.placed_at)
+        };
         let seen = by.map(|(_, block)| Seen {
             decision: block
                 .on
@@ -111,7 +116,7 @@ impl Gate<'_> {
                 .find(|on| *on.channel == *wish.channel.name)
                 .map(|on| on.decision),
             order_id: block.order_id.clone(),
-            at: Some(block.from),
+            at: placed_at(block).or(Some(block.from)),
             until: block.until,
             ..Seen::default()
         });

@@ -49,7 +49,7 @@ pub(super) fn compile(
     let reenter = check.reenter(spec.reenter.as_ref());
     let expires = check.span_or("expires", spec.expires.as_ref(), DEFAULT_EXPIRES, LONGEST);
     let max_age = check.span_or("max_age", spec.max_age.as_ref(), DEFAULT_MAX_AGE, LONGEST);
-    let holdout = check.holdout(spec.holdout.as_ref());
+    let holdout = check.holdout(spec.holdout.as_ref(), class);
     let offer = spec
         .offer
         .as_ref()
@@ -203,6 +203,11 @@ impl Check<'_, '_> {
                 format!("`{key}` is longer than {longest}"),
                 format!("write `{longest}` or less"),
             ),
+            Err(_) if is_span_written(&written.value) => self.bad(
+                written.place,
+                format!("`{key}` is longer than {longest}"),
+                format!("write `{longest}` or less"),
+            ),
             Err(error) => {
                 let remedy = span_remedy(&written.value);
                 self.bad(written.place, format!("`{key}`: {error}"), remedy)
@@ -245,10 +250,20 @@ impl Check<'_, '_> {
     }
 
     /// In hundredths of a percent.
-    fn holdout(&mut self, written: Option<&At<String>>) -> Option<u32> {
+    fn holdout(&mut self, written: Option<&At<String>>, class: Option<Class>) -> Option<u32> {
         let Some(written) = written else {
             return Some(0);
         };
+        if let Some(class @ (Class::Service | Class::Transactional)) = class {
+            return self.bad(
+                written.place,
+                format!(
+                    "`holdout` does nothing in a flow of class `{}`: only marketing is held back",
+                    class.name()
+                ),
+                "leave it out",
+            );
+        }
         match percent(&written.value) {
             Some(share) if share <= 10_000 => Some(share),
             _ => self.bad(
@@ -302,6 +317,12 @@ impl Check<'_, '_> {
             discount: written.discount.as_ref().is_some_and(|at| at.value),
         })
     }
+}
+
+/// A number and a unit, and yet no length of time: more than there is.
+fn is_span_written(written: &str) -> bool {
+    let unit = written.trim_start_matches(|c: char| c.is_ascii_digit());
+    unit.len() < written.len() && matches!(unit, "ms" | "s" | "m" | "h" | "d" | "w")
 }
 
 /// What was most likely meant by a length of time that is none: "4 hours", "1 day", "1.5h".

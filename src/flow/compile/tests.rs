@@ -69,6 +69,7 @@ fn every_problem_of_a_broken_file_is_told_with_its_place_and_remedy() {
     let mut differs = Vec::new();
     for (name, yaml, expected) in broken![
         "absences",
+        "arguments_of_functions",
         "becomes_by_time",
         "choice_of_channel",
         "condition_blocks",
@@ -76,6 +77,7 @@ fn every_problem_of_a_broken_file_is_told_with_its_place_and_remedy() {
         "condition_remedies",
         "condition_syntax",
         "condition_types",
+        "holdout_of_service",
         "key_twice",
         "lengths_of_time",
         "missing_keys",
@@ -88,6 +90,8 @@ fn every_problem_of_a_broken_file_is_told_with_its_place_and_remedy() {
         "one_slip_hides_no_other",
         "relevance_without_purchase",
         "success_not_reported",
+        "tab_indents",
+        "two_documents",
         "unknown_keys",
         "unknown_names",
         "waits_too_long",

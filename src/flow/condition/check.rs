@@ -228,9 +228,22 @@ impl Checker<'_> {
     }
 
     fn unknown_function(&mut self, node: &IdedExpr, name: &str) -> Typed {
+        const SEARCHES: [&str; 3] = ["startsWith", "endsWith", "contains"];
+        if SEARCHES.contains(&name) {
+            let message = format!("`{name}` stands behind a text and takes one argument");
+            return self.fault(
+                node,
+                message,
+                format!("write `order.channel.{name}(\"…\")`"),
+            );
+        }
+        if name == "size" {
+            let message = "`size` takes one text and nothing else";
+            return self.fault(node, message, "write `size(order.channel)`");
+        }
         self.fault(
             node,
-            format!("`{name}` is no function of conditions, or not with these arguments"),
+            format!("`{name}` is no function of conditions"),
             did_you_mean(name, ["has", "size", "startsWith", "endsWith", "contains"]),
         )
     }

@@ -118,6 +118,21 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 }
 
+/// The first line from `from` on that a tab indents.
+fn indented_by_tab(text: &str, from: Place) -> Option<Place> {
+    let lines = (1_u32..).zip(text.lines());
+    let mut later = lines.filter(|(line, _)| *line >= from.line);
+    later.find_map(|(line, text)| {
+        let blanks = text.chars().take_while(|c| c.is_whitespace());
+        let column = (1_u32..).zip(blanks).find(|(_, c)| *c == '\t')?.0;
+        Some(Place {
+            line,
+            column,
+            width: 1,
+        })
+    })
+}
+
 /// Reads one YAML document; a text that is none adds its problem.
 pub(crate) fn read(text: &str, problems: &mut Problems<'_>) -> Option<At<Value>> {
     let options = serde_saphyr::options! { with_snippet: false };
@@ -126,6 +141,18 @@ pub(crate) fn read(text: &str, problems: &mut Problems<'_>) -> Option<At<Value>>
         Err(error) => {
             let place = error.location().map(place).unwrap_or_default();
             let message = error.to_string();
+            if message.starts_with("multiple YAML documents") {
+                let what = "a second YAML document begins here";
+                let remedy = "a file holds one flow: write the other in a file of its own, and leave the `---` out";
+                problems.add(place, what, remedy);
+                return None;
+            }
+            // The parser tells where the value before it began.
+            if let Some(tab) = indented_by_tab(text, place).filter(|_| message.contains("a tab")) {
+                let what = "this is not YAML: a tab indents this line";
+                problems.add(tab, what, "indent with blanks");
+                return None;
+            }
             // The place is told by the problem itself; options of the parser are none of the reader's business.
             let message =
                 [" at line ", ", set ", "\n"]
