@@ -70,7 +70,8 @@ section! {
         counts: Option<Counted>,
         /// How many.
         limit: u32,
-        /// In which window: elapsed time (`16h`), or the customer's calendar (`day`, `week`, `3 days`, `2 weeks`).
+        /// In which window: elapsed time (`16h`), or the customer's calendar (`day`, `week`, `3 days`, `2 weeks`); 60d at most,
+        /// as long as contacts are remembered.
         per: Per,
     }
 }

@@ -100,7 +100,7 @@ section! { FLOW, FLOW_KEYS, "a flow" {
     "reenter" = Shape::Either(&[Shape::Words(&["never", "always"]), Shape::Section(&REENTER)]), "May it begin again? Default `never`: once per instance key.", "reenter: { after: 14d, per: customer }";
     "expires" = Shape::Span, "An instance lives at most that long. Default 7d.", "expires: 3d";
     "max_age" = Shape::Span, "An older event enters nothing. Default 1d.", "max_age: 1d";
-    "holdout" = Shape::Share, "The flow's own control group, beside the global one. Default none.", "holdout: 5%";
+    "holdout" = Shape::Share, "The flow's own control group, beside the global one; of marketing flows. Default none.", "holdout: 5%";
     "offer" = Shape::Section(&OFFER), "What it offers: the same offer does not reach a customer twice, on whatever channel.", "offer: { id: \"cart:${cart_id}\" }";
     "steps" [required] = Shape::List(&STEP), "The cascade: the next step starts only when the one before it failed.", "steps: [{ channel: email, template: cart_reminder }]";
     "tests" = Shape::List(&TEST), "Tests of this flow; run by `tidegate test`, no part of its version.", "tests: [{ name: …, events: […], expect: [] }]";
