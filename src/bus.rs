@@ -18,8 +18,12 @@ use crate::value::Timestamp;
 pub mod failure;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod rounds;
+pub mod sources;
 
 pub use failure::{Failure, Remedy};
+pub use rounds::Rounds;
+pub use sources::{Source, Sources};
 
 /// The next offset to read. The `+ 1` after a record happens once, in [`NextOffset::after`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +49,7 @@ impl NextOffset {
     }
 }
 
-/// Index of a topic in the worker's list of input topics; 0 is `<app>-events`, the anchor.
+/// Index in the worker's list of inputs ([`Sources`]); 0 is `<app>-events`, the anchor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InputId(pub u16);
 
@@ -84,6 +88,8 @@ pub enum Polled {
         /// Somebody else may own them already: commit nothing more of them.
         lost: bool,
     },
+    /// Topics that go through intake have more partitions than before: these tasks have more to read, paused until [`Bus::resume`].
+    Grown(Vec<i32>),
 }
 
 /// Where an outbound record goes.
@@ -253,6 +259,11 @@ pub trait Bus {
     /// The latest known [`Progress`] of every input partition that is assigned and was asked for at least once. Never blocks:
     /// a watcher beside the worker asks the brokers for the ends about every half second, and at once after an assignment.
     fn progress(&mut self, each: &mut dyn FnMut(Progress));
+
+    /// CK-1 beyond the own tasks: a moment (elapsed) of which somebody found, at `by` at the latest, that everything appended before it
+    /// to any input partition of the application, ours or another's, is committed, and what that led to on `<app>-events` too. Never
+    /// blocks. `None` until it is known of any.
+    fn settled(&mut self, by: Duration) -> Option<Duration>;
 
     /// Opens a transaction on the producer whose turn it is.
     ///

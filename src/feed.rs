@@ -12,8 +12,9 @@ use crate::bus::{Failure, InputId};
 use crate::clock::Clock;
 use crate::event::avro::{EncodeError, Encoder};
 use crate::event::{DecodeRules, Stream};
+use crate::partitioner;
 use crate::recording::{Lines, Placed, Placing, RecordingError};
-use crate::task::fold::MARK_HEADER;
+use crate::task::fold::{ANCHOR, MARK_HEADER};
 use crate::value::{Span, Timestamp};
 
 /// Why feeding stopped.
@@ -59,7 +60,7 @@ pub struct Feed<'a> {
     /// What each topic keeps; absent: everything.
     pub retention: &'a BTreeMap<Arc<str>, Span>,
     /// Partitions of each.
-    pub partitions: i32,
+    pub partitions: &'a [i32],
     /// What writes for the inputs that are read in Avro; all others get the lines as they are.
     pub avro: BTreeMap<InputId, Encoder>,
     /// At most that many events per second.
@@ -120,10 +121,13 @@ impl Feed<'_> {
                         line: number,
                         source,
                     })?;
+            // Of an input that goes through intake, as Java would choose there.
+            let partitions = self.partitions_of(placed.input);
+            let key = placed.key.as_deref().unwrap_or(&line);
             self.producer.send(Feeding {
                 line: usize::try_from(number).ok(),
                 topic,
-                partition: placed.partition,
+                partition: partitioner::partition(key, partitions),
                 key: placed.key.as_deref(),
                 value: written.as_deref().unwrap_or(&line),
                 time: placed.time,
@@ -168,6 +172,11 @@ impl Feed<'_> {
         &self.topics[index]
     }
 
+    fn partitions_of(&self, input: InputId) -> i32 {
+        let count = self.partitions.get(usize::from(input.0));
+        count.copied().unwrap_or(1)
+    }
+
     /// Waits until the next record may go.
     fn keep_pace(&self, records: u64, begun: Duration) -> Result<(), Failure> {
         let Some(rate) = self.rate else {
@@ -185,8 +194,12 @@ impl Feed<'_> {
     /// Runs the records' clock of every partition on to `until`: by a record that holds nothing else, last in every input.
     fn mark(&self, until: Timestamp) -> Result<(), Failure> {
         let text = until.to_string();
-        for topic in self.topics.iter().skip(1) {
-            for partition in 0..self.partitions {
+        let topics = self.topics.iter().zip(self.partitions);
+        // A task may have no partition of an input that goes through intake; where none has one of each task, the anchor has.
+        let tasks = self.partitions_of(ANCHOR);
+        let reaches_all = self.partitions.iter().skip(1).any(|count| *count >= tasks);
+        for (topic, partitions) in topics.skip(usize::from(reaches_all)) {
+            for partition in 0..*partitions {
                 self.producer.send(Feeding {
                     line: None,
                     topic,

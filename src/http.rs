@@ -242,6 +242,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpStream};
 
     use super::*;
+    use crate::bus::Sources;
 
     fn start(telemetry: &Arc<Telemetry>, millis: i64) -> Server {
         let settings = Settings {
@@ -270,7 +271,7 @@ mod tests {
     #[test]
     fn probes_tell_why_they_fail() {
         let telemetry = Telemetry::new("shop", "one");
-        let worker = telemetry.worker(0, &["shop-events".into()]);
+        let worker = telemetry.worker(0, &Sources::direct(&["shop-events".into()]));
         let server = start(&telemetry, 20_000);
         worker.beat(Timestamp::from_millis(19_000));
         worker.assigned(&[2]);
@@ -294,7 +295,7 @@ mod tests {
     #[test]
     fn status_lists_what_each_worker_reads_and_metrics_render() {
         let telemetry = Telemetry::new("shop", "one");
-        let worker = telemetry.worker(1, &["shop-events".into()]);
+        let worker = telemetry.worker(1, &Sources::direct(&["shop-events".into()]));
         worker.assigned(&[5]);
         let server = start(&telemetry, 0);
         let status: serde_json::Value = serde_json::from_str(&get(&server, "/status").1).unwrap();

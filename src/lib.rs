@@ -16,13 +16,16 @@
 //! | 7 | **commit**: the point of no return | [`task::commit`] | all or nothing; the broker is asked which (`worker::recovery`) |
 //! | 8 | the store is written, in one batch | [`store`] | the store is behind; [`task::restore`] reads the changelog's tail |
 //!
+//! An event that stands where its profile is not (an input of any key, see [`bus::sources`]; a visitor's late click) takes the walk twice:
+//! at step 4 it is forwarded to `<app>-events`, in the transaction that commits its offset, and read from there by its profile's task.
+//!
 //! # Invariants
 //!
 //! Their ids stand in asserts, tests and the simulation's checkers.
 //!
 //! - **EO-1** every input offset is covered by exactly one committed transaction. **EO-2** outputs, changelog and offsets of a batch
 //!   commit together or not at all. **EO-3** a decision id depends only on its cause. **EO-4** after a fence a task writes nothing.
-//!   **EO-5** a partition number has one owner for all inputs.
+//!   **EO-5** a partition number has one owner for all inputs; partition i of an input of any key is its task's, i mod N.
 //! - **ST-1** the store is the fold of the changelog up to its position. **ST-2** that position is never beyond the changelog's end.
 //!   **ST-3** staging is empty at the start of a batch.
 //! - **TM-1** byte order of timer keys is their order. **TM-2** a timer is in the index iff it is in its profile. **TM-3** it fires

@@ -1,10 +1,11 @@
 //! From a checked configuration and compiled flows to what the tasks are given.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::bus::InputId;
-use crate::config::{self, Clock, Config, Input, MappingSetting, internal_topic};
+use crate::bus::{InputId, Source, Sources};
+use crate::config::{self, Clock, Config, Input, Keying, MappingSetting, internal_topic};
 use crate::engine::Plan;
 use crate::event::avro::{EncodeError, SchemaError, Schemas};
 use crate::event::mapping::{self, Piece, Reading};
@@ -13,15 +14,58 @@ use crate::flow::problem::Problem;
 use crate::outbound::{DecisionWriter, OutboundPlan};
 use crate::task::fold::{ClockKind, FoldPlan, Format, InputSpec};
 
-/// The topics that a task reads, by [`InputId`]: the anchor `<app>-events` first, then the inputs in the order of the configuration.
+/// The topics that are read, in the order of the configuration: the anchor `<app>-events` first.
 #[must_use]
 pub fn input_topics(config: &Config) -> Vec<Arc<str>> {
     let anchor = internal_topic(&config.app.id, "events").into();
-    let direct = config
+    let inputs = config
         .inputs
         .iter()
         .map(|input| input.topic.as_str().into());
-    std::iter::once(anchor).chain(direct).collect()
+    std::iter::once(anchor).chain(inputs).collect()
+}
+
+/// A topic that goes through intake may grow to so many times its partitions while it is read, or to so many.
+const GROWTH: i32 = 4;
+const LEAST_ROOM: i32 = 64;
+
+/// Gives the topics that go through intake as many lanes as their partitions (and some more that may come) need: inputs behind all
+/// others, so that the numbers of those do not change.
+pub fn add_lanes(shared: &mut FoldPlan, counts: &BTreeMap<Arc<str>, i32>) {
+    let tasks = shared.partitions.max(1);
+    let mut lanes = Vec::new();
+    for input in shared
+        .inputs
+        .iter()
+        .filter(|input| input.source.lane.is_some())
+    {
+        let count = counts.get(&input.source.topic).copied().unwrap_or(tasks);
+        let room = count.saturating_mul(GROWTH).max(LEAST_ROOM);
+        let most = room.saturating_add(tasks - 1) / tasks;
+        for lane in 1..most {
+            let mut more = input.clone();
+            more.source.lane = Some(lane);
+            lanes.push(more);
+        }
+    }
+    shared.inputs.extend(lanes);
+}
+
+/// Where every input stands on the bus.
+#[must_use]
+pub fn sources(shared: &FoldPlan, counts: &BTreeMap<Arc<str>, i32>) -> Sources {
+    let inputs = shared.inputs.iter().map(|input| input.source.clone());
+    Sources::new(inputs.collect(), shared.partitions, counts.clone())
+}
+
+/// The topics that go through intake.
+#[must_use]
+pub fn intake_topics(config: &Config) -> Vec<&str> {
+    let intake = config
+        .inputs
+        .iter()
+        .filter(|input| input.key == Keying::Any);
+    intake.map(|input| input.topic.as_str()).collect()
 }
 
 /// The input that carries a stream in our own shape: the first one of the configuration that is bound to it.
@@ -99,16 +143,21 @@ fn listed(problems: &[Problem]) -> String {
 /// When the schemas of an Avro input cannot be read.
 pub fn fold_plan(config: &Config, plan: Plan, clock: ClockKind) -> Result<FoldPlan, InputError> {
     let anchor = InputSpec {
-        topic: internal_topic(&config.app.id, "events").into(),
+        source: Source {
+            topic: internal_topic(&config.app.id, "events").into(),
+            lane: None,
+        },
         format: Format::Json,
         reading: None,
         history: false,
     };
     let mut inputs = vec![anchor];
     for input in &config.inputs {
-        let topic = input.topic.as_str().into();
         inputs.push(InputSpec {
-            topic,
+            source: Source {
+                topic: input.topic.as_str().into(),
+                lane: (input.key == Keying::Any).then_some(0),
+            },
             format: format(input)?,
             reading: reading(input)?.map(Arc::new),
             history: input.history,

@@ -101,6 +101,19 @@ pub struct Waiting {
 /// An end of an input that was asked for longer ago says nothing any more (CK-1).
 pub const FRESH: Duration = Duration::from_secs(1);
 
+/// What stands in partitions of other tasks is waited for only when it was appended longer ago: so long it may take, where all keep up,
+/// until everything is committed, found to be, and handed on. It is twice [`FRESH`] for each of two rounds, and one.
+pub const SETTLED: Duration = Duration::from_secs(5);
+
+/// CK-1 beyond the own inputs: what was due until then may be handed over, when everything appended before `settled` was read, wherever
+/// it stood. `None`: nothing may.
+#[must_use]
+pub fn settled_to(settled: Option<Duration>, now: Duration, wall: Timestamp) -> Option<Timestamp> {
+    let behind = now.saturating_sub(settled?).saturating_sub(SETTLED);
+    let behind = i64::try_from(behind.as_millis()).unwrap_or(i64::MAX);
+    Some(wall.minus(Span::from_millis(behind)))
+}
+
 /// How one input stands against its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -220,6 +233,10 @@ impl Task {
                 *at = Some(position.next);
             }
         }
+        let shared = std::sync::Arc::clone(self.fold.shared());
+        let read = shared.inputs.iter().zip(&self.positions);
+        let read = read.filter_map(|(input, at)| at.map(|_| input.source.name()));
+        self.fold.reads(read);
         self.phase = Phase::Running;
         self.announce = true;
         self.reach.fill(Reach {
@@ -312,6 +329,12 @@ impl Task {
         }
     }
 
+    /// When (elapsed) the end of `<app>-events` was asked for up to which it was read.
+    #[must_use]
+    pub fn anchor_read_at(&self) -> Option<Duration> {
+        self.reach.first().and_then(|reach| reach.caught)
+    }
+
     /// CK-1: what was due until then may be handed over, by a clock that says `wall` at elapsed time `now`; `None`: nothing may.
     ///
     /// What is due at a moment may leave when every input was read to the end that it had then, or up to a second before. So a producer
@@ -325,7 +348,9 @@ impl Task {
         max_hold: Duration,
     ) -> Option<Timestamp> {
         let mut until = wall;
-        for reach in &self.reach {
+        // A lane of an input of which this task has no partition is none.
+        let read = self.reach.iter().zip(&self.positions);
+        for (reach, _) in read.filter(|(_, position)| position.is_some()) {
             if reach.at_end || now.saturating_sub(reach.alive_at) >= max_hold {
                 continue;
             }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
+use crate::bus::Sources;
 use crate::value::Timestamp;
 
 mod labels;
@@ -72,12 +73,12 @@ impl Telemetry {
         })
     }
 
-    /// The handle of worker `number`, which reads `inputs` (topic names by [`crate::bus::InputId`]).
+    /// The handle of worker `number`, which reads `sources`.
     #[must_use]
-    pub fn worker(self: &Arc<Self>, number: u16, inputs: &[Arc<str>]) -> WorkerTelemetry {
+    pub fn worker(self: &Arc<Self>, number: u16, sources: &Sources) -> WorkerTelemetry {
         let cell = Arc::new(WorkerCell::new(number));
         lock(&self.workers).push(Arc::clone(&cell));
-        WorkerTelemetry::new(Arc::clone(self), cell, inputs)
+        WorkerTelemetry::new(Arc::clone(self), cell, sources)
     }
 
     /// Which worker of this process owns a partition.

@@ -294,6 +294,7 @@ impl Worker {
                 Ok(Polled::Record(record)) => self.take(record)?,
                 Ok(Polled::Assigned(partitions)) => self.assigned(&partitions)?,
                 Ok(Polled::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
+                Ok(Polled::Grown(partitions)) => self.grown(&partitions)?,
                 Err(failure) => {
                     self.poll_failed(failure)?;
                     break;
@@ -432,7 +433,9 @@ impl Worker {
             task.fold.advance(wall);
             let clock = task.fold.clock();
             // Asked at every pass, due or not, so that `/status` and the metric tell it in time.
+            let settled = task.anchor_read_at().and_then(|by| self.bus.settled(by));
             let until = task.caught_up_to(now, wall, self.settings.max_hold);
+            let until = until.min(crate::task::settled_to(settled, now, wall));
             let behind = until.is_none_or(|until| until < wall);
             task.behind_since = behind.then(|| task.behind_since.unwrap_or(wall));
             // The clock may stand ahead of a wall that was set back; then it is the clock that fell due.

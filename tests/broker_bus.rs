@@ -17,7 +17,7 @@ use tidegate::bus::kafka::admin::{Admin, TopicSpec, internal_topics};
 use tidegate::bus::kafka::{KafkaBus, Settings, connect};
 use tidegate::bus::{
     Bus, ChangelogRecord, Failure, Farewell, InputId, NextOffset, Outgoing, Polled, Position,
-    Progress, Record, Remedy, Target, Turn,
+    Progress, Record, Remedy, Source, Sources, Target, Turn,
 };
 use tidegate::clock::{Clock, SystemClock};
 
@@ -142,7 +142,15 @@ impl Shop {
 
     fn settings(&self, instance: &str, worker: u16) -> Settings {
         let mut settings = Settings::new(&self.broker.address, &self.app, instance, worker);
-        settings.inputs.push(self.clicks().into());
+        let source = |topic: String| Source {
+            topic: topic.into(),
+            lane: None,
+        };
+        let inputs = vec![
+            source(format!("{}-events", self.app)),
+            source(self.clicks()),
+        ];
+        settings.sources = Sources::new(inputs, PARTITIONS, BTreeMap::new());
         settings
     }
 
@@ -157,8 +165,12 @@ impl Shop {
     }
 
     fn member(&self, instance: &str) -> Member {
+        self.member_of(self.settings(instance, 0))
+    }
+
+    fn member_of(&self, settings: Settings) -> Member {
         Member {
-            bus: connect(self.settings(instance, 0), self.clock.clone()).unwrap(),
+            bus: connect(settings, self.clock.clone()).unwrap(),
             held: BTreeSet::new(),
             next: BTreeMap::new(),
             read: Vec::new(),
@@ -175,7 +187,7 @@ impl Shop {
             "feeder",
             0,
         );
-        settings.inputs = vec![self.clicks().into()];
+        settings.sources = Sources::direct(&[self.clicks().into()]);
         settings.changelog = format!("{}-profiles-changelog", self.app).into();
         let mut bus = connect(settings, self.clock.clone()).unwrap();
         for (turn, keep) in [(Turn::A, true), (Turn::B, false)] {
@@ -237,6 +249,7 @@ impl Member {
                 self.next.insert(at, NextOffset::after(record.offset));
                 self.read.push(record);
             }
+            Polled::Grown(_) => panic!("no topic grows here"),
             Polled::Assigned(partitions) => {
                 self.bus.assign(&partitions).unwrap();
                 self.held.extend(&partitions);
@@ -357,6 +370,15 @@ impl Member {
         all
     }
 
+    /// The first offsets that are left of what stands in `<app>-events`.
+    fn first_events(&mut self) -> Vec<i64> {
+        let all: Vec<i32> = (0..PARTITIONS).collect();
+        // A leader that does not answer at once is asked again.
+        let kept = self.bus.input_watermarks(&all).unwrap_or_default();
+        let events = kept.into_iter().filter(|(input, _, _)| *input == EVENTS);
+        events.map(|(_, _, kept)| kept.low.get()).collect()
+    }
+
     fn progress(&mut self) -> Vec<Progress> {
         let mut all = Vec::new();
         self.bus.progress(&mut |progress| all.push(progress));
@@ -474,7 +496,7 @@ fn partitions_move_with_all_their_inputs_when_a_member_joins_and_leaves() {
                     }
                 }
                 Polled::Assigned(none) => one.bus.assign(&none).unwrap(),
-                Polled::Nothing | Polled::Record(_) => {}
+                Polled::Nothing | Polled::Record(_) | Polled::Grown(_) => {}
             }
         } else {
             one.turn(Duration::from_millis(10));
@@ -550,7 +572,7 @@ fn a_fenced_member_joins_anew_when_the_ghost_is_forgotten_and_yields_to_a_live_n
                 one.bus.unassign(&partitions, lost).unwrap();
             }
             Ok(Polled::Assigned(partitions)) => assert!(partitions.is_empty()),
-            Ok(Polled::Nothing | Polled::Record(_)) => {}
+            Ok(Polled::Nothing | Polled::Record(_) | Polled::Grown(_)) => {}
             Err(refused) => break refused,
         }
         assert!(shop.clock.elapsed() < deadline, "never: refused");
@@ -704,4 +726,46 @@ fn a_killed_member_is_back_at_once_and_what_it_left_open_is_gone() {
         };
         assert_eq!(ends.low, wanted, "input {input:?} partition {partition}");
     }
+}
+
+#[test]
+fn of_the_events_everything_committed_but_the_last_is_deleted_and_nothing_else() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .init();
+    let shop = Shop::open("trim");
+    shop.feed(10);
+    let mut settings = shop.settings("one", 0);
+    settings.trim_every = Duration::from_millis(100);
+    let mut member = shop.member_of(settings);
+    member.until(&shop, "everything is read", |member| {
+        member.read.len() == 2 * 4 * 10 && member.caught_up()
+    });
+    let to = |member: &mut Member, next: i64| {
+        for ((input, _), at) in &mut member.next {
+            if *input == EVENTS {
+                *at = NextOffset::at(next);
+            }
+        }
+    };
+    to(&mut member, 5);
+    member.stage(&shop, Turn::A, 1);
+    member.commit(Turn::A).unwrap();
+    // The rest of them in a transaction that stays open, while trimming goes on.
+    to(&mut member, 9);
+    member.stage(&shop, Turn::B, 1);
+    let positions = member.positions();
+    member.bus.send_offsets(Turn::B, &positions).unwrap();
+    member.until(&shop, "four are deleted", |member| {
+        member.first_events() == [4; 4]
+    });
+    let since = shop.clock.elapsed();
+    member.until(&shop, "it was trimmed again and again", |member| {
+        assert!(member.first_events().iter().all(|first| *first == 4));
+        shop.clock.elapsed() > since + Duration::from_secs(1)
+    });
+    member.bus.commit(Turn::B).unwrap();
+    member.until(&shop, "all but the last", |member| {
+        member.first_events() == [8; 4]
+    });
 }

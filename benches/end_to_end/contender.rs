@@ -181,8 +181,17 @@ impl App {
         })
     }
 
-    /// Writes the configuration with these inputs, in place of the one before.
+    /// Writes the configuration with these inputs, read directly, in place of the one before.
     pub(crate) fn configure(&self, inputs: &[(Stream, String)]) -> Result<()> {
+        self.configure_with(inputs, &[])
+    }
+
+    /// The same, with some that go through intake.
+    pub(crate) fn configure_with(
+        &self,
+        direct: &[(Stream, String)],
+        intake: &[(Stream, String)],
+    ) -> Result<()> {
         let flows = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/flows");
         let reports = [
             "accepted",
@@ -202,9 +211,9 @@ impl App {
                 "topic": self.channel(name), "expose": ["address", "cart", "products", "last_order"], "reports": reports,
             })
         };
-        let inputs: Vec<_> = inputs
-            .iter()
-            .map(|(stream, topic)| json!({"stream": stream.name(), "topic": topic, "key": "customer_id"}))
+        let keyed = |key: &'static str| move |(stream, topic): &(Stream, String)| json!({"stream": stream.name(), "topic": topic, "key": key});
+        let inputs: Vec<_> = (direct.iter().map(keyed("customer_id")))
+            .chain(intake.iter().map(keyed("any")))
             .collect();
         let mut config = json!({
             "app": {"id": self.name, "instance": "bench", "state_dir": self.directory.join("state")},

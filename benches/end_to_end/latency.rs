@@ -28,6 +28,8 @@ pub(crate) struct Load {
     pub(crate) seconds: u64,
     /// Of these first seconds nothing counts.
     pub(crate) warm_up: u64,
+    /// Records are keyed by event instead of customer: any partition may get them.
+    pub(crate) scattered: bool,
 }
 
 /// What came back.
@@ -150,6 +152,9 @@ fn feed(
         let at = i64::try_from(at.as_millis())?;
         let stream = shop.next(at, &mut made);
         let topic = inputs.get(stream as usize).context("a topic per stream")?;
+        if load.scattered {
+            made.key = number.to_string();
+        }
         feeder.send(topic, &made.key, &made.json, at)?;
         if made.order {
             orders.push(number);

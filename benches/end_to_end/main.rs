@@ -204,8 +204,9 @@ impl Bench {
                 if self.wants("copy") {
                     self.copy_latency(round, &mut report)?;
                 }
-                if self.wants("drain") {
-                    self.latency(round, &mut report)?;
+                self.latency(round, Who::Ours, &mut report)?;
+                if self.options.intake {
+                    self.latency(round, Who::Intake, &mut report)?;
                 }
             }
         }
@@ -402,6 +403,7 @@ impl Bench {
             rate,
             seconds: self.options.seconds,
             warm_up: 3,
+            scattered: false,
         }
     }
 
@@ -447,33 +449,40 @@ impl Bench {
         self.topics.delete(&all)
     }
 
-    fn latency(&self, round: usize, report: &mut Report) -> Result<()> {
+    fn latency(&self, round: usize, who: Who, report: &mut Report) -> Result<()> {
         let bootstrap = &self.options.bootstrap;
-        let app = self.app(&format!("live-{round}"))?;
+        let app = self.app(&format!("live-{who:?}-{round}"))?;
         let live = inputs(&format!("{}-in", app.name));
         self.topics.create(&live)?;
         self.learn(&app)?;
-        let mut all = vec![(Stream::Customers, self.base.clone())];
-        all.extend(Stream::ALL.into_iter().zip(live.iter().cloned()));
-        app.configure(&all)?;
+        let known = (Stream::Customers, self.base.clone());
+        let live_inputs = Stream::ALL.into_iter().zip(live.iter().cloned());
+        let scattered = who == Who::Intake;
+        if scattered {
+            app.configure_with(&[known], &live_inputs.collect::<Vec<_>>())?;
+        } else {
+            app.configure(
+                &std::iter::once(known)
+                    .chain(live_inputs)
+                    .collect::<Vec<_>>(),
+            )?;
+        }
         let mut running = Contender::tidegate(&app)?;
         let ready = app.ready(&mut running)?;
-        report.add(Row::Ready, ready.as_secs_f64() * 1e3);
+        if !scattered {
+            report.add(Row::Ready, ready.as_secs_f64() * 1e3);
+        }
         for &rate in &self.options.rates {
             let (email, before) = (app.channel("email"), running.cpu()?);
             let broker = measure::cpu_seconds(self.broker_pid)?;
-            let answers =
-                latency::play(bootstrap, &live, &email, Answer::Suppress, self.load(rate))?;
+            let load = Load {
+                scattered,
+                ..self.load(rate)
+            };
+            let answers = latency::play(bootstrap, &live, &email, Answer::Suppress, load)?;
             running.check()?;
-            report.answers(
-                rate,
-                Who::Ours,
-                &answers,
-                [
-                    (running.cpu()? - before) / self.options.seconds as f64,
-                    self.cores(broker)?,
-                ],
-            );
+            let cores = (running.cpu()? - before) / self.options.seconds as f64;
+            report.answers(rate, who, &answers, [cores, self.cores(broker)?]);
         }
         running.stop()?;
         app.command(&["state", "verify"])?;

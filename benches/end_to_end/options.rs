@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Events per second of the latency runs
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     pub(crate) rates: Vec<u64>,
+    /// Latency of inputs of any key too, beside that of inputs that are read directly
+    #[arg(long)]
+    pub(crate) intake: bool,
     /// Seed of the workload
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -47,6 +47,8 @@ pub(crate) enum Who {
     Copy,
     /// tidegate.
     Ours,
+    /// tidegate, whose inputs are keyed otherwise.
+    Intake,
 }
 
 /// Percentiles of the table, in per mille.
@@ -129,6 +131,40 @@ impl Report {
             self.shown(ours)
         )
     }
+
+    /// What is shown of one rate.
+    fn latency(&self, out: &mut fmt::Formatter<'_>, rate: u64) -> fmt::Result {
+        for percentile in PERCENTILES {
+            let what = format!(
+                "order appended → readable at {}/s, p{} ms",
+                number(rate as f64),
+                f64::from(percentile) / 10.0
+            );
+            let row = |who| Some(Row::Latency(rate, percentile, who));
+            self.line(
+                out,
+                &what,
+                [row(Who::Nobody), row(Who::Copy), row(Who::Ours)],
+            )?;
+            let what = format!("{what}, inputs of any key");
+            self.line(out, &what, [None, None, row(Who::Intake)])?;
+        }
+        let what = format!("cores in use at {}/s, process", number(rate as f64));
+        let row = |who| Some(Row::Load(rate, who));
+        self.line(out, &what, [None, row(Who::Copy), row(Who::Ours)])?;
+        let any = format!("{what}, inputs of any key");
+        self.line(out, &any, [None, None, row(Who::Intake)])?;
+        let what = format!("cores in use at {}/s, broker", number(rate as f64));
+        let row = |who| Some(Row::BrokerLoad(rate, who));
+        self.line(
+            out,
+            &what,
+            [row(Who::Nobody), row(Who::Copy), row(Who::Ours)],
+        )?;
+        let any = format!("{what}, inputs of any key");
+        self.line(out, &any, [None, None, row(Who::Intake)])?;
+        Ok(())
+    }
 }
 
 /// Three digits that matter, thousands apart.
@@ -191,29 +227,7 @@ impl fmt::Display for Report {
             [None, Some(Row::CopyBrokerCpu), Some(Row::BrokerCpu)],
         )?;
         for &rate in &options.rates {
-            for percentile in PERCENTILES {
-                let what = format!(
-                    "order appended → readable at {}/s, p{} ms",
-                    number(rate as f64),
-                    f64::from(percentile) / 10.0
-                );
-                let row = |who| Some(Row::Latency(rate, percentile, who));
-                self.line(
-                    out,
-                    &what,
-                    [row(Who::Nobody), row(Who::Copy), row(Who::Ours)],
-                )?;
-            }
-            let what = format!("cores in use at {}/s, process", number(rate as f64));
-            let row = |who| Some(Row::Load(rate, who));
-            self.line(out, &what, [None, row(Who::Copy), row(Who::Ours)])?;
-            let what = format!("cores in use at {}/s, broker", number(rate as f64));
-            let row = |who| Some(Row::BrokerLoad(rate, who));
-            self.line(
-                out,
-                &what,
-                [row(Who::Nobody), row(Who::Copy), row(Who::Ours)],
-            )?;
+            self.latency(out, rate)?;
         }
         self.line(out, "bytes per event: changelog", ours(Row::ChangelogBytes))?;
         self.line(

@@ -185,7 +185,7 @@ impl Again<'_> {
             return stays(found, text.to_owned(), replayed);
         }
         let mut inputs = self.fold.inputs.iter().skip(1);
-        let Some(input) = inputs.find(|input| *input.topic == *letter.topic) else {
+        let Some(input) = inputs.find(|input| *input.source.topic == *letter.topic) else {
             return stays(
                 found,
                 format!("{} is no input any more", letter.topic),

@@ -124,15 +124,15 @@ pub fn examine(config: &Config, flows: Plan) -> Result<Vec<Finding>, Stop> {
         findings.extend(schemas::examine(config, client)?);
     }
     for (number, input) in fold.inputs.iter().enumerate().skip(1) {
-        if let Some(TopicState::Partitions(partitions)) = states.get(&*input.topic) {
-            let sample = probe.newest(&input.topic, *partitions, SAMPLE);
+        if let Some(TopicState::Partitions(partitions)) = states.get(&*input.source.topic) {
+            let sample = probe.newest(&input.source.topic, *partitions, SAMPLE);
             findings.extend(match sample {
                 Ok(records) => {
                     let sample = (number, records, *partitions);
                     schemas::sample(registry.as_ref(), &fold, sample, clock.wall())?
                 }
                 Err(failure) => vec![Finding::untold(
-                    format!("records of {}", input.topic),
+                    format!("records of {}", input.source.topic),
                     &failure,
                 )],
             });

@@ -1,13 +1,15 @@
 //! From the configuration to the clients' settings and the topics that must be there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::exit::{Exit, Stop};
+use crate::bus::Sources;
 use crate::bus::kafka::Settings;
 use crate::bus::kafka::admin::{Admin, Difference, TopicProblem, TopicSpec, internal_topics};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, internal_topic};
+use crate::config::{Config, Keying, internal_topic};
 use crate::plan;
 use crate::value::Span;
 
@@ -18,7 +20,8 @@ use crate::value::Span;
 pub fn settings(config: &Config, worker: u16) -> Result<Settings, Stop> {
     let app = &config.app;
     let mut settings = Settings::new(&config.kafka.bootstrap, &app.id, &app.instance, worker);
-    settings.inputs = plan::input_topics(config);
+    settings.sources = Sources::direct(&plan::input_topics(config));
+    settings.max_hold = duration(config.app.max_hold);
     settings.address = config.http.customers_address();
     for (name, value) in &config.kafka.properties.0 {
         let value = value.reveal().map_err(|error| {
@@ -30,6 +33,24 @@ pub fn settings(config: &Config, worker: u16) -> Result<Settings, Stop> {
         settings.properties.insert(name.clone(), value);
     }
     Ok(settings)
+}
+
+fn duration(span: Span) -> Duration {
+    Duration::from_millis(u64::try_from(span.millis()).unwrap_or_default())
+}
+
+/// How many partitions the topics have that go through intake.
+///
+/// # Errors
+/// When the brokers do not tell.
+pub fn intake_counts(config: &Config, admin: &Admin) -> Result<BTreeMap<Arc<str>, i32>, Stop> {
+    let mut counts = BTreeMap::new();
+    for topic in plan::intake_topics(config) {
+        if let Some(count) = admin.partitions(topic)? {
+            counts.insert(topic.into(), count);
+        }
+    }
+    Ok(counts)
 }
 
 /// The topics that the application reads and does not write, as they should be.
@@ -76,6 +97,7 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
     }
     for input in &config.inputs {
         let mut spec = TopicSpec::input(&input.topic, wanted.partitions);
+        spec.any_count = input.key == Keying::Any;
         if wanted.create_inputs {
             spec.ours = true;
             // `feed` stamps event time: records of last year would be deleted at the next look.

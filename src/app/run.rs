@@ -11,7 +11,7 @@
 //! group for good, so that others take over at once (scale-in). A second signal, or a close that outlasts `app.stop_within`, ends
 //! the process where it stands; what was not committed is read again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -26,8 +26,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::exit::{Exit, Stop};
 use super::reload::{self, Current, Source};
 use super::{kafka, memory, registry as schemas};
-use crate::bus::Farewell;
 use crate::bus::kafka::admin::Admin;
+use crate::bus::{Farewell, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat};
 use crate::engine::Plan;
@@ -101,6 +101,7 @@ pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
     kafka::ready_topics(&kafka::topics(config), &admin, config.topics.create)?;
     let cluster = admin.cluster_id()?;
     let delete_retention = kafka::delete_retention(config, &admin)?;
+    let counts = kafka::intake_counts(config, &admin)?;
     let parts = Parts::of(
         config,
         flows,
@@ -108,6 +109,7 @@ pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
         Arc::clone(&telemetry),
         cluster,
         delete_retention,
+        &counts,
     )?;
     let again = reload::watch(source, config, &parts.current, &telemetry)?;
     let (ended, watch) = unbounded_channel();
@@ -181,6 +183,7 @@ struct Parts {
     stores: RocksStores,
     /// Where something is read or written with a schema registry.
     desk: Option<Arc<registry::Desk>>,
+    sources: Sources,
 }
 
 impl Parts {
@@ -191,6 +194,7 @@ impl Parts {
         telemetry: Arc<Telemetry>,
         cluster: String,
         delete_retention: Span,
+        counts: &BTreeMap<Arc<str>, i32>,
     ) -> Result<Self, Stop> {
         let memory = memory::divide(config, worker_count(config))
             .map_err(|error| Stop::of(Exit::Config, &error))?;
@@ -198,7 +202,6 @@ impl Parts {
             .unwrap_or(1)
             .max(1);
         let threads = i32::from(worker_count(config));
-        let inputs = plan::input_topics(config);
         let mut outbound =
             plan::outbound_plan(config).map_err(|error| Stop::of(Exit::Config, &error))?;
         let desk = match schemas::client(config)? {
@@ -208,10 +211,11 @@ impl Parts {
             }
             None => None,
         };
-        let shared = Arc::new(
-            plan::fold_plan(config, flows, plan::clock_kind(config))
-                .map_err(|error| Stop::of(Exit::Config, &error))?,
-        );
+        let mut shared = plan::fold_plan(config, flows, plan::clock_kind(config))
+            .map_err(|error| Stop::of(Exit::Config, &error))?;
+        plan::add_lanes(&mut shared, counts);
+        let sources = plan::sources(&shared, counts);
+        let shared = Arc::new(shared);
         Ok(Self {
             desk,
             clock,
@@ -239,8 +243,9 @@ impl Parts {
                 application: config.app.id.clone(),
                 cluster,
                 partitions: config.topics.partitions,
-                inputs,
+                inputs: sources.names(),
             },
+            sources,
         })
     }
 
@@ -253,8 +258,9 @@ impl Parts {
         command: &Arc<AtomicU8>,
         ended: UnboundedSender<()>,
     ) -> Result<JoinHandle<Result<(), Stop>>, Stop> {
-        let settings = kafka::settings(config, number)?;
-        let telemetry = self.telemetry.worker(number, &self.stores.inputs);
+        let mut settings = kafka::settings(config, number)?;
+        settings.sources = self.sources.clone();
+        let telemetry = self.telemetry.worker(number, &self.sources);
         let (clock, shared) = (Arc::clone(&self.clock), Arc::clone(&self.shared));
         let (outbound, stores) = (Arc::clone(&self.outbound), self.stores.clone());
         let (limits, command) = (self.settings.clone(), Arc::clone(command));

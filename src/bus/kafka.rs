@@ -164,11 +164,6 @@ impl KafkaBus {
         }
     }
 
-    fn topic(&self, input: InputId) -> Result<Arc<str>, Failure> {
-        let topic = self.settings.inputs.get(usize::from(input.0)).cloned();
-        topic.ok_or_else(|| Failure::new("find an input topic", "no such input", Remedy::Fatal))
-    }
-
     fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, Failure> {
         // Nobody else serves this client's log and error events.
         while self.uncommitted.poll(Duration::ZERO).is_some() {}
@@ -198,36 +193,31 @@ impl KafkaBus {
         while self.uncommitted.poll(Duration::ZERO).is_some() {}
         let attempted = || "watermarks of the inputs".to_owned();
         let mut list = TopicPartitionList::new();
-        let mut asked = Vec::new();
-        for (index, topic) in self.settings.inputs.iter().enumerate() {
-            for &partition in partitions {
-                list.add_partition_offset(topic, partition, which)
-                    .map_err(|error| failure::failure(Call::Ask, attempted(), &error))?;
-                asked.push((
-                    InputId(u16::try_from(index).unwrap_or(u16::MAX)),
-                    topic,
-                    partition,
-                ));
-            }
+        let sources = self.member.sources();
+        let asked = sources.of_tasks(partitions.iter().copied());
+        for (_, _, topic, partition) in &asked {
+            list.add_partition_offset(topic, *partition, which)
+                .map_err(|error| failure::failure(Call::Ask, attempted(), &error))?;
         }
         // The "time" of this question is a special one that means the end itself.
         let answer = self
             .uncommitted
             .offsets_for_times(list, ANSWER)
             .map_err(|error| {
-                for topic in &self.settings.inputs {
+                for topic in sources.topics() {
                     learn_anew(&self.uncommitted, topic);
                 }
                 failure::failure(Call::Ask, attempted(), &error)
             })?;
         let mut ends = Vec::with_capacity(asked.len());
-        for (input, topic, partition) in asked {
-            let told = answer.find_partition(topic, partition);
+        for (input, task, topic, partition) in asked {
+            let told = answer.find_partition(&topic, partition);
             match told.map(|element| (element.error(), element.offset())) {
                 Some((Ok(()), Offset::Offset(end))) => {
-                    ends.push((input, partition, NextOffset::at(end)));
+                    ends.push((input, task, NextOffset::at(end)));
                 }
                 Some((Err(error), _)) => {
+                    learn_anew(&self.uncommitted, &topic);
                     return Err(failure::failure(Call::Ask, attempted(), &error));
                 }
                 Some((Ok(()), _)) | None => {
@@ -259,7 +249,19 @@ impl KafkaBus {
 
 impl Bus for KafkaBus {
     fn poll(&mut self, wait: Duration) -> Result<Polled, Failure> {
-        self.watcher.check_counts()?;
+        if let Some((topic, count)) = self.watcher.resized()? {
+            let grown = match self.member.grow(&topic, count) {
+                Ok(grown) => grown,
+                Err(failure) => {
+                    self.watcher.tell_again(topic, count);
+                    return Err(failure);
+                }
+            };
+            self.watch();
+            if !grown.is_empty() {
+                return Ok(Polled::Grown(grown));
+            }
+        }
         self.member.poll(wait)
     }
 
@@ -324,6 +326,10 @@ impl Bus for KafkaBus {
         }
     }
 
+    fn settled(&mut self, by: Duration) -> Option<Duration> {
+        self.watcher.settled(by)
+    }
+
     fn begin(&mut self, turn: Turn) -> Result<(), Failure> {
         let outcome = self.producer(turn).begin();
         self.judge(outcome)
@@ -352,8 +358,8 @@ impl Bus for KafkaBus {
                 "EO-5: offsets of partition {}, which is not assigned",
                 position.partition
             );
-            let topic = self.topic(position.input)?;
-            let mut element = list.add_partition(&topic, position.partition);
+            let (topic, partition) = self.member.place(position.input, position.partition)?;
+            let mut element = list.add_partition(topic, partition);
             element
                 .set_offset(Offset::Offset(position.next.get()))
                 .map_err(|error| {

@@ -56,13 +56,19 @@ impl FeedLine {
         let inputs = kafka::input_topics(&config);
         kafka::ready_topics(&inputs, &admin, config.topics.create)?;
         let topics = plan::input_topics(&config);
+        let counts = kafka::intake_counts(&config, &admin)?;
+        let count = |topic: &Arc<str>| counts.get(topic).copied();
+        let partitions: Vec<i32> = topics
+            .iter()
+            .map(|topic| count(topic).unwrap_or(config.topics.partitions))
+            .collect();
         let producer = FeedProducer::connect(&settings)?;
         let rules = plan::decode_rules(&config);
         let feed = Feed {
             producer: &producer,
             topics: &topics,
             retention: &retention(&admin, &topics)?,
-            partitions: config.topics.partitions,
+            partitions: &partitions,
             avro: avro(&config)?,
             rate: self.rate,
             clock: &SystemClock::new(),

@@ -12,7 +12,7 @@ use super::{Environment, Exit, Output, Settings, Stop, instant, named_input, pro
 use crate::app::load;
 use crate::bus::InputId;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Format, stream_name};
+use crate::config::{Config, Format, Keying, stream_name};
 use crate::engine::Plan;
 use crate::event::EventType;
 use crate::plan;
@@ -150,6 +150,8 @@ impl Replay {
         for of_config in &mut config.inputs {
             // A recorded log is JSON, whatever its input's records are on the bus, and in our own shape unless it is said whose it is.
             of_config.format = Format::Json;
+            // Its lines are placed by whose they are.
+            of_config.key = Keying::CustomerId;
             if input.is_none() {
                 of_config.mapping = None;
                 of_config.filter = None;

@@ -58,6 +58,7 @@ fn print(config: &Config, output: Output<'_>) -> Result<(), Stop> {
         settings,
         initial,
         ours,
+        any_count,
     } in kafka::topics(config)
     {
         let copies =
@@ -66,6 +67,11 @@ fn print(config: &Config, output: Output<'_>) -> Result<(), Stop> {
             "created by `topics apply`"
         } else {
             "created by its owner"
+        };
+        let partitions = if any_count {
+            "any number".to_owned()
+        } else {
+            partitions.to_string()
         };
         writeln!(
             output,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::Problem;
-use super::sections::{Config, Format, Input, Keying};
+use super::sections::{Config, Format, Input};
 use super::setting::{Setting as _, suggestion};
 use super::values::{Per, Secret};
 use crate::event::Stream;
@@ -434,13 +434,6 @@ fn check_input(input: &Input, path: &str, problems: &mut Vec<Problem>) {
             format!("{path}.topic"),
             "is no topic name",
             TOPIC_REMEDY,
-        ));
-    }
-    if input.key == Keying::Any {
-        problems.push(Problem::of(
-            format!("{path}.key"),
-            "inputs that are not keyed by customer (`any`, the default) are not supported yet",
-            "key the topic by customer_id with Java's murmur2 partitioner and write `key: customer_id`",
         ));
     }
     if input.stream.is_none() && input.mapping.is_none() {

@@ -158,11 +158,13 @@ section! {
         /// Which of the five streams it carries: `feed` publishes those types here. An event of another stream on it is folded all the same.
         /// Required, but of an input with a `mapping`: a foreign topic may carry several.
         stream: Option<Stream>,
-        /// The topic. It must have exactly `topics.partitions` partitions.
+        /// The topic. With `key: customer_id` it must have exactly `topics.partitions` partitions.
         topic: String,
         /// How its values are written. Default `json`.
         format: Format = Format::Json,
-        /// How its records are keyed. `customer_id`: by customer id (anonymous id when there is none), partitioned as Java does.
+        /// How its records are keyed. `customer_id`: by customer id (anonymous id when there is none), partitioned as Java does. `any`, the
+        /// default: otherwise or not at all, in any number of partitions; each record goes to its profile by way of `<app>-events`, which
+        /// costs a second trip over the bus, and the order between two partitions is as they are read.
         key: Keying = Keying::Any,
         /// A backfill or nightly batch: folds and suppresses, starts no flow. Default false.
         history: bool = false,
@@ -194,7 +196,7 @@ choice! {
     pub enum Keying {
         /// By customer: read directly.
         CustomerId = "customer_id",
-        /// Any other way: needs intake. Not yet supported.
+        /// Any other way: read by intake.
         Any = "any",
     }
 }

@@ -56,14 +56,14 @@ fn every_problem_is_reported_at_once_each_with_its_place() {
         .replace("id: shop", "id: shop, wokers: 3")
         .replace("currency: EUR", "currency: euro")
         .replace("policy: {}", "policy:\n  min_gap: half an hour\n  caps:\n    - { channel: mail, limit: 1, per: 16h }")
-        .replace("key: customer_id", "key: any");
+        .replace("key: customer_id", "key: customer");
     let problems = parse(&text).unwrap_err().to_string();
     let lines: Vec<&str> = problems.lines().collect();
     assert_eq!(lines.len(), 6, "{problems}");
     for line in [
         "t.yaml:2:18: app.wokers: there is no such setting; did you mean `workers`?",
         "t.yaml:4:9: shop.currency: is no ISO 4217 code; write three capitals such as EUR",
-        "t.yaml:7:43: inputs[0].key: inputs that are not keyed by customer (`any`, the default) are not supported yet; key the topic by customer_id with Java's murmur2 partitioner and write `key: customer_id`",
+        "t.yaml:7:43: inputs[0].key: `customer` is wrong here; write `customer_id` or `any`",
         "t.yaml:11:3: policy.min_gap: `half an hour` is wrong here; write a length of time such as 500ms, 90s, 30m, 4h or 14d",
         "t.yaml:13:9: policy.caps[0].channel: there is no channel `mail`; did you mean `email`?",
     ] {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::live::DemoError;
 use super::setting::Setting;
-use crate::bus::Farewell;
 use crate::bus::kafka::{self, Settings};
+use crate::bus::{Farewell, Sources};
 use crate::clock::Clock;
 use crate::plan::{fold_plan, input_topics};
 use crate::store::memory::MemoryStore;
@@ -39,16 +39,18 @@ pub(super) fn start(
 ) -> Result<JoinHandle<Result<(), DemoError>>, DemoError> {
     let config = &setting.config;
     let shared = fold_plan(config, setting.plan.clone(), ClockKind::Live)?;
-    let topics = input_topics(config);
+    let sources = Sources::direct(&input_topics(config));
     let mut settings = Settings::new(bootstrap, &config.app.id, &config.app.instance, 0);
-    settings.inputs.clone_from(&topics);
+    settings.sources = sources.clone();
+    // The embedded broker keeps no offsets that were committed in a transaction: nothing to look at.
+    settings.max_hold = Duration::ZERO;
     settings.changelog = setting.internal("profiles-changelog").into();
     for (name, value) in &config.kafka.properties.0 {
         settings.properties.insert(name.clone(), value.reveal()?);
     }
     let outbound = Arc::new(setting.outbound()?);
     let (clock, stop) = (Arc::clone(clock), Arc::clone(stop));
-    let telemetry = telemetry.worker(0, &topics);
+    let telemetry = telemetry.worker(0, &sources);
     let work = move || {
         let bus = kafka::connect(settings, Arc::clone(&clock))?;
         let mut worker = Worker::new(

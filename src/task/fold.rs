@@ -13,14 +13,16 @@ use crate::engine::forward::{Forward, Matter};
 use crate::engine::{self, Input, Ledger, Plan, StepCounts};
 use crate::event::avro::registered::Registered;
 use crate::event::mapping::{Left, Read};
-use crate::event::{DecodeError, DecodeRules, Event, EventType, Origin, Refusal};
+use crate::event::{DecodeError, Event, EventType, Origin, Refusal};
 use crate::store::staging::{CacheLimits, Lookups, Rendered, Staging};
 use crate::store::{Change, Store, StoreError, layout};
 use crate::value::{ProfileKey, Span, Timestamp};
 
 mod read;
 
-pub use read::{Format, InputSpec, MARK_HEADER, decode, decode_anywhere, is_mark};
+pub use read::{
+    ClockKind, FoldPlan, Format, InputSpec, MARK_HEADER, decode, decode_anywhere, is_mark,
+};
 
 /// `<app>-events`: holds forwarded records only.
 pub const ANCHOR: InputId = InputId(0);
@@ -34,33 +36,9 @@ const SURE_TO_FIT: usize = LARGEST_FORWARD / 32;
 /// Timers of one profile that may fire at one reading of the clock: a chain of steps that never waits is a broken flow (TM-3).
 const MAX_FIRINGS_AT_ONCE: u32 = 1_000;
 
-/// Whose time a task runs on (engine.md §5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockKind {
-    /// The wall's.
-    Live,
-    /// The greatest record time read: `replay`, tests, backfill.
-    Records,
-}
-
 /// A live task writes its clock down when it is that far ahead of what is written: it only guards against a wall that was set
 /// back while we were down, and every write is a changelog record.
 const LIVE_CLOCK_STRIDE: Span = Span::from_minutes(1);
-
-/// What every task of the application shares; immutable, a reload makes a new one.
-#[derive(Debug)]
-pub struct FoldPlan {
-    /// Flows and policy.
-    pub plan: Plan,
-    /// By [`crate::bus::InputId`]; 0 is `<app>-events`.
-    pub inputs: Vec<InputSpec>,
-    /// How many tasks the application has: as many as each direct input has partitions.
-    pub partitions: i32,
-    /// How events are read.
-    pub decode: DecodeRules,
-    /// Whose time.
-    pub clock: ClockKind,
-}
 
 /// A record that could not be read as an event of its key.
 #[derive(Clone, Debug)]
@@ -126,6 +104,8 @@ pub struct Fold {
     /// Topics of the inputs that the state knows, and that it will know after the batch at hand.
     known_inputs: BTreeSet<String>,
     rendered_inputs: BTreeSet<String>,
+    /// Names of the inputs that it reads.
+    read_inputs: BTreeSet<String>,
     /// For other profiles, each with the clock at which it was told.
     forwards: VecDeque<(Timestamp, Forward)>,
     /// When the live blocks of a profile last changed in this batch.
@@ -161,6 +141,7 @@ impl Fold {
             decided: Vec::new(),
             known_inputs: BTreeSet::new(),
             rendered_inputs: BTreeSet::new(),
+            read_inputs: BTreeSet::new(),
             forwards: VecDeque::new(),
             blocks_changed: BTreeMap::new(),
             registered: Arc::default(),
@@ -231,10 +212,15 @@ impl Fold {
         Ok(())
     }
 
-    /// Was a position of this input ever committed by this task? Told by the changelog, so also after the disk was lost.
+    /// Was a position of the input of this name ever committed by this task? Told by the changelog, so also after the disk was lost.
     #[must_use]
-    pub fn has_read(&self, topic: &str) -> bool {
-        self.known_inputs.contains(topic)
+    pub fn has_read(&self, input: &str) -> bool {
+        self.known_inputs.contains(input)
+    }
+
+    /// The inputs of these names are read from now on: the next commit states that it carries their positions.
+    pub fn reads(&mut self, inputs: impl Iterator<Item = Arc<str>>) {
+        self.read_inputs = inputs.map(|name| name.to_string()).collect();
     }
 
     fn read_clock(&mut self) -> Result<(), StoreError> {
@@ -287,9 +273,12 @@ impl Fold {
         let Some(input) = shared.inputs.get(usize::from(record.input.0)) else {
             return Ok(Folded::Mark);
         };
+        let lane = input.source.lane;
         let origin = Origin {
-            topic: Arc::clone(&input.topic),
-            partition: record.partition,
+            topic: Arc::clone(&input.source.topic),
+            partition: lane.map_or(record.partition, |lane| {
+                lane * shared.partitions + record.partition
+            }),
             offset: record.offset,
             timestamp: record.timestamp,
         };
@@ -302,7 +291,11 @@ impl Fold {
         match decode(input, &record, &shared, &self.registered) {
             Ok(Read::Event(event)) => {
                 let waiting = self.forwards.len();
-                let folded = self.event(&event, &origin, input.history)?;
+                let folded = if lane.is_some() {
+                    self.identify(&event, &origin, input.history)
+                } else {
+                    self.event(&event, &origin, input.history)?
+                };
                 let length = record.value.as_ref().map_or(0, Vec::len);
                 if length > SURE_TO_FIT && self.is_too_large_to_forward(waiting) {
                     // Whose it is did not take it in: it only passed it on.
@@ -368,6 +361,21 @@ impl Fold {
         Ok(())
     }
 
+    /// Intake: the record stands where its producer put it; the event goes to its profile, which may be another task's.
+    fn identify(&mut self, event: &Event, origin: &Origin, history: bool) -> Folded {
+        let Some(key) = engine::profile_of(&self.plan, event) else {
+            return Folded::Unattributed(event.kind);
+        };
+        let matter = Matter::Event {
+            event: Box::new(event.clone()),
+            origin: origin.clone(),
+            history,
+        };
+        self.forwards
+            .push_back((self.clock, Forward::new(key, matter)));
+        Folded::Forwarded
+    }
+
     /// Folds one decoded event.
     ///
     /// # Errors
@@ -383,14 +391,7 @@ impl Fold {
         };
         if key.is_address() {
             // Who holds it may be known to another task only.
-            let matter = Matter::Event {
-                event: Box::new(event.clone()),
-                origin: origin.clone(),
-                history,
-            };
-            let forward = Forward::new(key, matter);
-            self.forwards.push_back((self.clock, forward));
-            return Ok(Folded::Forwarded);
+            return Ok(self.identify(event, origin, history));
         }
         let counts = self.step(
             &key,
@@ -530,11 +531,9 @@ impl Fold {
             rendered.changes.push(layout::clock_change(self.clock));
         }
         // The first commit states the position of every input.
-        let unknown = |input: &InputSpec| !self.known_inputs.contains(&*input.topic);
-        if self.shared.inputs.iter().any(unknown) {
-            let topics = self.shared.inputs.iter();
+        if !self.read_inputs.is_subset(&self.known_inputs) {
             self.rendered_inputs
-                .extend(topics.map(|input| input.topic.to_string()));
+                .extend(self.read_inputs.iter().cloned());
             rendered.changes.push(Change {
                 key: layout::inputs_key(),
                 value: Some(layout::inputs_value(&self.rendered_inputs)),

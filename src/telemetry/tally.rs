@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::labels::Outcome;
 use super::table::Families;
-use crate::bus::InputId;
+use crate::bus::{InputId, Sources};
 use crate::decision::{Verdict, VerdictKind};
 use crate::event::EventType;
 use crate::event::mapping::Left;
@@ -109,13 +109,15 @@ impl Tally {
     }
 
     /// Everything of a batch but its latencies.
-    pub(super) fn publish(&self, families: &Families, inputs: &[Arc<str>]) {
-        let topic = |input: &InputId| inputs.get(usize::from(input.0)).map_or("", |t| t);
-        for ((input, partition), count) in &self.consumed {
-            families
-                .records_consumed
-                .with_label_values(&[topic(input), partition.to_string().as_str()])
-                .inc_by(*count);
+    pub(super) fn publish(&self, families: &Families, sources: &Sources) {
+        let topic = |input: &InputId| sources.would_be(*input, 0).map_or("", |(topic, _)| topic);
+        for ((input, task), count) in &self.consumed {
+            if let Some((topic, partition)) = sources.would_be(*input, *task) {
+                families
+                    .records_consumed
+                    .with_label_values(&[&**topic, partition.to_string().as_str()])
+                    .inc_by(*count);
+            }
         }
         for ((kind, outcome), count) in &self.events {
             families

@@ -9,7 +9,7 @@ use prometheus::{Histogram, IntCounter};
 use super::labels::Remade;
 use super::status::{Read, TaskState, TaskStatus, WorkerStatus};
 use super::{Tally, Telemetry, lock};
-use crate::bus::InputId;
+use crate::bus::{InputId, Sources};
 use crate::value::Timestamp;
 
 /// A transaction that the broker confirmed.
@@ -81,7 +81,7 @@ pub struct WorkerTelemetry {
     cell: Arc<WorkerCell>,
     number: u16,
     label: String,
-    inputs: Vec<Arc<str>>,
+    sources: Sources,
     committed: IntCounter,
     aborted: IntCounter,
     unknown: IntCounter,
@@ -91,11 +91,7 @@ pub struct WorkerTelemetry {
 }
 
 impl WorkerTelemetry {
-    pub(super) fn new(
-        telemetry: Arc<Telemetry>,
-        cell: Arc<WorkerCell>,
-        inputs: &[Arc<str>],
-    ) -> Self {
+    pub(super) fn new(telemetry: Arc<Telemetry>, cell: Arc<WorkerCell>, sources: &Sources) -> Self {
         let families = &telemetry.families;
         let outcome = |name: &str| families.transactions.with_label_values(&[name]);
         let number = lock(&cell.status).worker;
@@ -108,7 +104,7 @@ impl WorkerTelemetry {
             event_to_output: families.event_to_output.with_label_values::<&str>(&[]),
             number,
             label: number.to_string(),
-            inputs: inputs.to_vec(),
+            sources: sources.clone(),
             cell,
             telemetry,
         }
@@ -143,12 +139,13 @@ impl WorkerTelemetry {
                     writable: true,
                 },
             );
-            for topic in &self.inputs {
-                status.reads.push(Read {
-                    topic: Arc::clone(topic),
-                    partition,
-                });
-            }
+            let reads = self
+                .sources
+                .of_tasks(std::iter::once(partition))
+                .into_iter();
+            status
+                .reads
+                .extend(reads.map(|(_, _, topic, partition)| Read { topic, partition }));
         }
         status.reads.sort();
         status.reads.dedup();
@@ -165,9 +162,13 @@ impl WorkerTelemetry {
             .inc();
         {
             let mut status = lock(&self.cell.status);
-            status
-                .reads
-                .retain(|read| !partitions.contains(&read.partition));
+            let gone = self.sources.of_tasks(partitions.iter().copied());
+            status.reads.retain(|read| {
+                let is_gone = |(_, _, topic, partition): &(_, _, Arc<str>, i32)| {
+                    *topic == read.topic && *partition == read.partition
+                };
+                !gone.iter().any(is_gone)
+            });
             for partition in partitions {
                 status.tasks.remove(partition);
             }
@@ -226,18 +227,18 @@ impl WorkerTelemetry {
         let partition = report.partition.to_string();
         let seconds = |span: crate::value::Span| Duration::from_millis(unsigned(span.millis()));
         for (input, records) in report.lag {
-            if let Some(topic) = self.inputs.get(usize::from(input.0)) {
+            if let Some((topic, of_topic)) = self.sources.would_be(*input, report.partition) {
                 families
                     .consumer_lag_records
-                    .with_label_values(&[topic, partition.as_str()])
+                    .with_label_values(&[&**topic, of_topic.to_string().as_str()])
                     .set(float(*records));
             }
         }
         for (input, waits) in report.schemas {
-            if let Some(topic) = self.inputs.get(usize::from(input.0)) {
+            if let Some((topic, of_topic)) = self.sources.would_be(*input, report.partition) {
                 families
                     .inputs_waiting
-                    .with_label_values(&[topic, partition.as_str()])
+                    .with_label_values(&[&**topic, of_topic.to_string().as_str()])
                     .set(f64::from(u8::from(*waits)));
             }
         }
@@ -288,7 +289,7 @@ impl WorkerTelemetry {
         self.transaction
             .observe(committed.transaction.as_secs_f64());
         self.commit.observe(committed.commit.as_secs_f64());
-        tally.publish(&self.telemetry.families, &self.inputs);
+        tally.publish(&self.telemetry.families, &self.sources);
         let latency = self.event_to_output.local();
         for record in tally.outputs.drain(..) {
             let millis = unsigned(committed.at.since(record).millis());
@@ -398,22 +399,14 @@ impl WorkerTelemetry {
             // An error means that the series never began.
             drop(family.remove_label_values(&[label.as_str()]));
         }
-        for topic in &self.inputs {
-            drop(
-                families
-                    .consumer_lag_records
-                    .remove_label_values(&[topic, label.as_str()]),
-            );
-            drop(
-                families
-                    .inputs_waiting
-                    .remove_label_values(&[topic, label.as_str()]),
-            );
-            drop(
-                families
-                    .records_consumed
-                    .remove_label_values(&[topic, label.as_str()]),
-            );
+        for (input, _) in self.sources.inputs() {
+            let Some((topic, of_topic)) = self.sources.would_be(input, partition) else {
+                continue;
+            };
+            let labels = [&**topic, &of_topic.to_string()];
+            drop(families.consumer_lag_records.remove_label_values(&labels));
+            drop(families.inputs_waiting.remove_label_values(&labels));
+            drop(families.records_consumed.remove_label_values(&labels));
         }
     }
 }
@@ -450,7 +443,10 @@ mod tests {
 
     fn telemetry() -> (Arc<Telemetry>, WorkerTelemetry) {
         let telemetry = Telemetry::new("shop", "one");
-        let worker = telemetry.worker(0, &["shop-events".into(), "clicks".into()]);
+        let worker = telemetry.worker(
+            0,
+            &Sources::direct(&["shop-events".into(), "clicks".into()]),
+        );
         (telemetry, worker)
     }
 
@@ -519,7 +515,10 @@ mod tests {
     #[test]
     fn a_partition_that_moved_on_within_the_process_keeps_its_series() {
         let (telemetry, first) = telemetry();
-        let second = telemetry.worker(1, &["shop-events".into(), "clicks".into()]);
+        let second = telemetry.worker(
+            1,
+            &Sources::direct(&["shop-events".into(), "clicks".into()]),
+        );
         first.assigned(&[3]);
         second.assigned(&[3]);
         second.restoring(3, 1, 7);

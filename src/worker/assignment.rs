@@ -53,6 +53,19 @@ impl Worker {
         Ok(())
     }
 
+    /// These tasks have more to read: they settle again, and begin the new partitions where the group stands in them, or at their beginning.
+    pub(super) fn grown(&mut self, partitions: &[i32]) -> Result<(), Halt> {
+        if self.has_work() {
+            self.commit()?;
+        }
+        tracing::info!(
+            ?partitions,
+            "an input has more partitions: tasks settle again"
+        );
+        self.discard_all();
+        Ok(())
+    }
+
     pub(super) fn open(&mut self, partition: i32) -> Result<(), Halt> {
         let store = match self.stores.open(partition) {
             Err(StoreError::Corrupt { .. }) => {
@@ -257,16 +270,12 @@ impl Worker {
                 let spec = self.shared.inputs.get(usize::from(input.0));
                 *of == partition
                     && next.is_none()
-                    && spec.is_some_and(|spec| task.fold.has_read(&spec.topic))
+                    && spec.is_some_and(|spec| task.fold.has_read(&spec.source.name()))
             });
             if let Some(input) = lost.map(|(input, _, _)| *input) {
-                let topic = self
-                    .shared
-                    .inputs
-                    .get(usize::from(input.0))
-                    .map_or("", |spec| &*spec.topic);
+                let place = self.shared.place(input, partition);
                 return Err(Halt::Unsafe(format!(
-                    "{topic}[{partition}] was read before, but the group has no committed offset for it: the topic was re-created, or its \
+                    "{place} was read before, but the group has no committed offset for it: the topic was re-created, or its \
                      offsets expired or were deleted; commit the offset to go on from, or remove the application's internal topics and \
                      state directories to begin anew"
                 )));
@@ -332,15 +341,11 @@ impl Worker {
         let had_state = task.fold.has_state()?;
         let mut positions = Vec::new();
         for &(input, _, next) in committed.iter().filter(|(_, of, _)| *of == partition) {
-            let topic = self
-                .shared
-                .inputs
-                .get(usize::from(input.0))
-                .map_or("", |spec| &*spec.topic);
+            let place = self.shared.place(input, partition);
             if next.is_none() && input.0 == 0 && had_state {
                 // A missing answer is never read as zero: everything would be decided again.
                 return Err(Halt::Unsafe(format!(
-                    "the group has no committed offset for {topic}[{partition}], but its changelog is not empty: the offsets expired or were \
+                    "the group has no committed offset for {place}, but its changelog is not empty: the offsets expired or were \
                      deleted; restore them, or remove the application's internal topics and state directories to begin anew"
                 )));
             }
@@ -351,7 +356,7 @@ impl Worker {
             if !had_state && next.zip(kept).is_some_and(|(next, kept)| next > kept.low) {
                 // Every commit of ours carries state. To go on without would forget opt-outs and decide again.
                 return Err(Halt::Unsafe(format!(
-                    "{topic}[{partition}] was read before, but the changelog and the state directory of this partition are empty: restore the \
+                    "{place} was read before, but the changelog and the state directory of this partition are empty: restore the \
                      changelog or one instance's state directory, or reset the group's offsets to read everything again"
                 )));
             }
@@ -361,7 +366,7 @@ impl Worker {
                     let next = next.unwrap_or(kept.low);
                     if next < kept.low || next > kept.high {
                         return Err(Halt::Unsafe(format!(
-                            "{topic}[{partition}] holds offsets {} to {}, but reading must go on at {}: retention has passed us or the topic was \
+                            "{place} holds offsets {} to {}, but reading must go on at {}: retention has passed us or the topic was \
                              re-created; nothing was skipped. Reset the group's offsets for this topic deliberately if the gap is acceptable",
                             kept.low.get(),
                             kept.high.get(),
@@ -372,7 +377,7 @@ impl Worker {
                 }
                 (None, None) => {
                     return Err(Halt::Unsafe(format!(
-                        "EO-1: {topic}[{partition}] has neither a committed offset nor a known beginning"
+                        "EO-1: {place} has neither a committed offset nor a known beginning"
                     )));
                 }
             };

@@ -19,11 +19,12 @@ impl Worker {
                 else {
                     break;
                 };
-                let reach = &task.reach;
+                let (reach, positions) = (&task.reach, &task.positions);
+                // A lane without a partition has nothing to wait for.
                 let at_end = |input: crate::bus::InputId| {
-                    reach
-                        .get(usize::from(input.0))
-                        .is_some_and(|reach| reach.at_end)
+                    let index = usize::from(input.0);
+                    let is_read = positions.get(index).is_some_and(Option::is_some);
+                    !is_read || reach.get(index).is_some_and(|reach| reach.at_end)
                 };
                 let next = task.merge.as_ref().and_then(|merge| merge.head(at_end));
                 // What is due goes first, in batches too: a mark that runs the clock on may make every timer of the partition due (LM-1).

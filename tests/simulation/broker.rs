@@ -83,8 +83,8 @@ pub(crate) struct Faults {
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
     pub(crate) faults: Faults,
-    /// The leader of this topic is gone: what is in it cannot be read.
-    pub(crate) unreadable: Option<String>,
+    /// The leader of this topic, or of one partition of it, is gone: what is in it cannot be read.
+    pub(crate) unreadable: Option<(String, Option<i32>)>,
     pub(crate) logs: BTreeMap<Partition, Vec<Slot>>,
     pub(crate) transactions: BTreeMap<u64, Transaction>,
     pub(crate) producers: BTreeMap<String, ProducerId>,
@@ -94,6 +94,8 @@ pub(crate) struct Broker {
     /// Milliseconds of the simulated wall.
     pub(crate) now: i64,
     pub(crate) partitions: i32,
+    /// Partitions of the topics that go through intake.
+    pub(crate) counts: BTreeMap<Arc<str>, i32>,
     next_transaction: u64,
 }
 

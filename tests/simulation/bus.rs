@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate::bus::{
     Bus, ChangelogChunk, ChangelogRecord, Failure, Farewell, InputId, NextOffset, Outgoing, Polled,
-    Position, Progress, Record, Remedy, Turn, Watermarks,
+    Position, Progress, Record, Remedy, Rounds, Sources, Turn, Watermarks,
 };
 use tidegate::value::Timestamp;
 
@@ -16,7 +16,8 @@ use crate::random::Random;
 pub(crate) struct SimBus {
     broker: SharedBroker,
     member: String,
-    inputs: Vec<Arc<str>>,
+    sources: Sources,
+    rounds: Rounds<(InputId, i32)>,
     changelog: Arc<str>,
     random: Random,
     epochs: [u32; 2],
@@ -47,14 +48,15 @@ impl SimBus {
     pub(crate) fn connect(
         broker: SharedBroker,
         member: &str,
-        inputs: Vec<Arc<str>>,
+        sources: Sources,
         changelog: Arc<str>,
         seed: u64,
     ) -> Self {
         let mut bus = Self {
             broker,
             member: member.to_owned(),
-            inputs,
+            sources,
+            rounds: Rounds::new(Duration::from_secs(15 * 60)),
             changelog,
             random: Random::new(seed),
             epochs: [0, 0],
@@ -74,8 +76,30 @@ impl SimBus {
         format!("{}-{}", self.member, turn.suffix())
     }
 
-    fn topic(&self, input: InputId) -> String {
-        self.inputs[usize::from(input.0)].to_string()
+    fn place(&self, input: InputId, task: i32) -> (String, i32) {
+        let (topic, partition) = self.sources.place(input, task).expect("there");
+        (topic.to_string(), partition)
+    }
+
+    fn inputs_of(&self, tasks: &[i32]) -> Vec<(InputId, i32, Arc<str>, i32)> {
+        self.sources.of_tasks(tasks.iter().copied())
+    }
+
+    /// The broker's intake topics grew.
+    fn grow(&mut self) -> Vec<i32> {
+        let counts = self.broker.lock().counts.clone();
+        for (topic, count) in counts {
+            self.sources.grow(&topic, count);
+        }
+        let tasks: Vec<i32> = self.reading.keys().map(|(_, task)| *task).collect();
+        let mut grown = Vec::new();
+        for (input, task, _, _) in self.inputs_of(&tasks) {
+            self.reading.entry((input, task)).or_insert_with(|| {
+                grown.push(task);
+                None
+            });
+        }
+        grown
     }
 
     fn strikes(&mut self, which: impl Fn(&Faults) -> u64) -> bool {
@@ -110,6 +134,10 @@ impl Bus for SimBus {
         if self.strikes(|faults| faults.crash) {
             return Err(failure("poll", "CRASH", Remedy::Fatal));
         }
+        let grown = self.grow();
+        if !grown.is_empty() {
+            return Ok(Polled::Grown(grown));
+        }
         let mut broker = self.broker.lock();
         let member = broker.members.get_mut(&self.member).expect("joined");
         match member.events.pop_front() {
@@ -125,22 +153,25 @@ impl Bus for SimBus {
             .filter_map(|(of, at)| at.map(|at| (*of, at)))
             .collect();
         for step in 0..readings.len() {
-            let ((input, partition), at) = readings[(self.round + step) % readings.len()];
-            let topic = self.inputs[usize::from(input.0)].to_string();
-            if broker.unreadable.as_ref() == Some(&topic) {
+            let ((input, task), at) = readings[(self.round + step) % readings.len()];
+            let (topic, partition) = self.place(input, task);
+            let is_gone = |(of, only): &(String, Option<i32>)| {
+                *of == topic && only.is_none_or(|only| only == partition)
+            };
+            if broker.unreadable.as_ref().is_some_and(is_gone) {
                 continue;
             }
             let (offset, slot) = broker.read(&topic, partition, at);
             let Some(slot) = slot else {
-                self.reading.insert((input, partition), Some(offset));
+                self.reading.insert((input, task), Some(offset));
                 continue;
             };
-            self.reading.insert((input, partition), Some(offset + 1));
+            self.reading.insert((input, task), Some(offset + 1));
             self.round =
                 (self.round + step + usize::from(self.random.below(4) == 0)) % readings.len();
             return Ok(Polled::Record(Record {
                 input,
-                partition,
+                partition: task,
                 offset,
                 timestamp: slot.timestamp,
                 key: slot.key,
@@ -152,11 +183,8 @@ impl Bus for SimBus {
     }
 
     fn assign(&mut self, partitions: &[i32]) -> Result<(), Failure> {
-        for &partition in partitions {
-            for input in 0..self.inputs.len() {
-                self.reading
-                    .insert((InputId(input as u16), partition), None);
-            }
+        for (input, task, _, _) in self.inputs_of(partitions) {
+            self.reading.insert((input, task), None);
         }
         Ok(())
     }
@@ -179,18 +207,15 @@ impl Bus for SimBus {
     ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure> {
         let broker = self.broker.lock();
         let mut all = Vec::new();
-        for &partition in partitions {
-            for input in 0..self.inputs.len() {
-                let input = InputId(input as u16);
-                match broker.committed_offset(&(self.topic(input), partition)) {
-                    Ok(offset) => all.push((input, partition, offset.map(next))),
-                    Err(()) => {
-                        return Err(failure(
-                            "committed",
-                            "UNSTABLE_OFFSET_COMMIT",
-                            Remedy::Retry,
-                        ));
-                    }
+        for (input, task, topic, partition) in self.inputs_of(partitions) {
+            match broker.committed_offset(&(topic.to_string(), partition)) {
+                Ok(offset) => all.push((input, task, offset.map(next))),
+                Err(()) => {
+                    return Err(failure(
+                        "committed",
+                        "UNSTABLE_OFFSET_COMMIT",
+                        Remedy::Retry,
+                    ));
                 }
             }
         }
@@ -202,16 +227,13 @@ impl Bus for SimBus {
         partitions: &[i32],
     ) -> Result<Vec<(InputId, i32, Watermarks)>, Failure> {
         let mut all = Vec::new();
-        for input in 0..self.inputs.len() {
-            let input = InputId(input as u16);
-            for &partition in partitions {
-                let high = self.broker.lock().high(&self.topic(input), partition);
-                let ends = Watermarks {
-                    low: next(0),
-                    high: next(high),
-                };
-                all.push((input, partition, ends));
-            }
+        for (input, task, topic, partition) in self.inputs_of(partitions) {
+            let high = self.broker.lock().high(&topic, partition);
+            let ends = Watermarks {
+                low: next(0),
+                high: next(high),
+            };
+            all.push((input, task, ends));
         }
         Ok(all)
     }
@@ -233,17 +255,36 @@ impl Bus for SimBus {
 
     fn progress(&mut self, each: &mut dyn FnMut(Progress)) {
         let broker = self.broker.lock();
-        for (&(input, partition), &at) in &self.reading {
-            let end = broker.high(&self.topic(input), partition);
+        for (&(input, task), &at) in &self.reading {
+            let (topic, partition) = self.place(input, task);
+            let end = broker.high(&topic, partition);
             let delivered = at.unwrap_or(0);
             each(Progress {
                 input,
-                partition,
+                partition: task,
                 delivered: next(delivered),
                 end: next(end),
                 age: Duration::ZERO,
             });
         }
+    }
+
+    fn settled(&mut self, by: Duration) -> Option<Duration> {
+        let broker = self.broker.lock();
+        let now = Duration::from_millis(broker.now as u64);
+        let all = self.sources.all();
+        let committed = all.iter().filter_map(|(input, task, topic, partition)| {
+            let of = (topic.to_string(), *partition);
+            Some(((*input, *task), next(*broker.offsets.get(&of)?)))
+        });
+        self.rounds.committed(committed, now);
+        if self.rounds.is_over(now) {
+            let ends = all.iter().map(|(input, task, topic, partition)| {
+                ((*input, *task), next(broker.high(topic, *partition)))
+            });
+            self.rounds.begin(ends, now);
+        }
+        self.rounds.settled(by)
     }
 
     fn begin(&mut self, turn: Turn) -> Result<(), Failure> {
@@ -286,7 +327,7 @@ impl Bus for SimBus {
         }
         let offsets = positions
             .iter()
-            .map(|p| ((self.topic(p.input), p.partition), p.next.get()))
+            .map(|p| (self.place(p.input, p.partition), p.next.get()))
             .collect();
         let (producer, epoch) = (self.producer(turn), self.epochs[index(turn)]);
         match self.broker.lock().add_offsets(&producer, epoch, offsets) {

@@ -17,6 +17,7 @@
 mod broker;
 mod bus;
 mod identity;
+mod intake;
 mod outage;
 mod random;
 mod schemas;

@@ -20,9 +20,14 @@ struct Shop {
 impl Shop {
     /// Open since eight, one reachable customer.
     fn open() -> Self {
-        let broker = SharedBroker::new(1, TEN - 2 * HOUR);
+        Self::of(1)
+    }
+
+    /// In so many partitions.
+    fn of(partitions: i32) -> Self {
+        let broker = SharedBroker::new(partitions, TEN - 2 * HOUR);
         identified(&broker, TEN - 2 * HOUR, "c1");
-        let plan = Arc::new(shop::plan(ClockKind::Live, 1));
+        let plan = Arc::new(shop::plan(ClockKind::Live, partitions));
         let mut world = World::new(1, broker, plan, shop::outbound_plan(), 1);
         world.start(0);
         Self { world }
@@ -133,7 +138,7 @@ fn an_order_that_cannot_be_read_yet_holds_the_reminder_back_and_then_ends_it() {
     shop.run_until(TEN);
     shop.cart(TEN);
     shop.run_until(TEN + 4 * HOUR - 2 * MINUTE);
-    shop.world.broker.lock().unreadable = Some("purchases".to_owned());
+    shop.world.broker.lock().unreadable = Some(("purchases".to_owned(), None));
     shop.order(TEN + 4 * HOUR - 2 * MINUTE);
     shop.run_until(TEN + 4 * HOUR + 5 * MINUTE);
     assert_eq!(
@@ -147,12 +152,56 @@ fn an_order_that_cannot_be_read_yet_holds_the_reminder_back_and_then_ends_it() {
 }
 
 #[test]
+fn an_order_that_another_task_has_yet_to_forward_holds_the_reminder_back_and_then_ends_it() {
+    let mut shop = Shop::of(3);
+    let of = |id: &str| tidegate::partitioner::partition(id.as_bytes(), 3);
+    let visitor = (0..).map(|n| format!("v{n}")).find(|id| of(id) != of("c1"));
+    let visitor = visitor.unwrap();
+    shop.run_until(TEN - HOUR);
+    let put = |shop: &Shop, topic: &str, time: i64, mut event: serde_json::Value| {
+        event["anonymous_id"] = visitor.as_str().into();
+        let key = event["customer_id"].as_str().unwrap_or(&visitor).to_owned();
+        put(&shop.world.broker, topic, time, &key, &event);
+    };
+    put(
+        &shop,
+        "clickstream",
+        TEN - HOUR,
+        event("login", "page_viewed", TEN - HOUR, "c1", json!({})),
+    );
+    shop.run_until(TEN);
+    shop.cart(TEN);
+    let due = TEN + 4 * HOUR;
+    shop.run_until(due - 2 * MINUTE);
+    shop.world.broker.lock().unreadable = Some(("purchases".to_owned(), Some(of(&visitor))));
+    let products = json!([{"product_id": "p1", "quantity": 1, "price": "50.00"}]);
+    let mut order = event(
+        "order",
+        "order_completed",
+        due - 2 * MINUTE,
+        "c1",
+        json!({"order_id": "o1", "products": products}),
+    );
+    order.as_object_mut().unwrap().remove("customer_id");
+    put(&shop, "purchases", due - 2 * MINUTE, order);
+    shop.run_until(due + 5 * MINUTE);
+    assert_eq!(
+        shop.sent_anywhere(),
+        0,
+        "handed over while an order was on its way"
+    );
+    shop.world.broker.lock().unreadable = None;
+    shop.run_until(TEN + 8 * HOUR);
+    assert_eq!(shop.sent_anywhere(), 0);
+}
+
+#[test]
 fn an_input_that_stays_stuck_holds_contacts_no_longer_than_max_hold() {
     let mut shop = Shop::open();
     shop.run_until(TEN);
     shop.cart(TEN);
     shop.run_until(TEN + 4 * HOUR - 2 * MINUTE);
-    shop.world.broker.lock().unreadable = Some("deliveries".to_owned());
+    shop.world.broker.lock().unreadable = Some(("deliveries".to_owned(), None));
     shop.put(
         "deliveries",
         TEN + 4 * HOUR - 2 * MINUTE,

@@ -68,7 +68,7 @@ fn world(seed: u64, instances: usize) -> World {
         }
     }
     for input in &mut plan.inputs {
-        if &*input.topic == "purchases" {
+        if &*input.source.topic == "purchases" {
             input.format = Format::Avro;
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidegate::bus::{Farewell, NextOffset};
+use tidegate::bus::{Farewell, NextOffset, Sources};
 use tidegate::clock::Clock;
 use tidegate::outbound::OutboundPlan;
 use tidegate::profile::{Profile, SectionId};
@@ -163,19 +163,14 @@ impl World {
 
     /// Starts an instance over its disk, as a static member under its old name.
     pub(crate) fn start(&mut self, index: usize) {
-        let inputs: Vec<Arc<str>> = self
-            .shared
-            .inputs
-            .iter()
-            .map(|input| Arc::clone(&input.topic))
-            .collect();
+        let sources = self.sources();
         let seed = self.random.next();
         let instance = &mut self.instances[index];
         let changelog = Arc::clone(&self.outbound.changelog_topic);
         let bus = SimBus::connect(
             self.broker.clone(),
             &instance.name,
-            inputs.clone(),
+            sources.clone(),
             changelog,
             seed,
         );
@@ -196,13 +191,17 @@ impl World {
             Arc::clone(&self.shared),
             Arc::clone(&self.outbound),
             settings,
-            Telemetry::new("sim", &instance.name).worker(0, &inputs),
+            Telemetry::new("sim", &instance.name).worker(0, &sources),
         );
         if let Some(registry) = &self.registry {
             worker = worker.with_schemas(Arc::clone(&registry.desk));
         }
         instance.worker = Some(worker);
         self.restarts += 1;
+    }
+
+    fn sources(&self) -> Sources {
+        tidegate::plan::sources(&self.shared, &self.broker.lock().counts)
     }
 
     /// One pass of one instance; a crash leaves it dead, anything else that halts a worker is a finding.
@@ -300,15 +299,13 @@ impl World {
         {
             return false;
         }
-        (0..broker.partitions).all(|partition| {
-            self.shared.inputs.iter().all(|input| {
-                // Nothing readable behind the committed offset; what we forward to ourselves ends in a marker.
-                let at = (input.topic.to_string(), partition);
-                let from = broker.offsets.get(&at).copied().unwrap_or_default();
-                let (_, next) = broker.read(&input.topic, partition, from);
-                let stable = broker.stable(&input.topic, partition);
-                next.is_none() && stable == broker.high(&input.topic, partition)
-            })
+        let all = tidegate::plan::sources(&self.shared, &broker.counts).all();
+        all.into_iter().all(|(_, _, topic, partition)| {
+            // Nothing readable behind the committed offset; what we forward to ourselves ends in a marker.
+            let at = (topic.to_string(), partition);
+            let from = broker.offsets.get(&at).copied().unwrap_or_default();
+            let (_, next) = broker.read(&topic, partition, from);
+            next.is_none() && broker.stable(&topic, partition) == broker.high(&topic, partition)
         })
     }
 

@@ -9,6 +9,7 @@ import pytest
 
 from harness import app
 from harness.broker import Broker
+from harness.registry import Registry
 
 SOAK = bool(os.environ.get("SOAK"))
 
@@ -65,6 +66,15 @@ def shared_broker(workspace):
     yield broker
     if not kept:
         broker.down()
+
+
+@pytest.fixture(scope="session")
+def registry(workspace):
+    """A schema registry; one that a test stops is up again after it."""
+    found = Registry(workspace / "registry")
+    found.up()
+    yield found
+    found.reset()
 
 
 @pytest.fixture

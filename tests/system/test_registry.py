@@ -2,22 +2,12 @@
 
 import time
 
-import pytest
-
 from harness import reader, secure, shop, wait
 from harness.app import command
 from harness.gateway import Gateway
 from harness.murmur2 import partition
-from harness.registry import Registry, framed, shipped
+from harness.registry import framed, shipped
 from harness.scenario import Scenario, events_file
-
-
-@pytest.fixture(scope="module")
-def registry(workspace):
-    found = Registry(workspace / "registry")
-    found.up()
-    yield found
-    found.reset()
 
 
 def order(customer, number):

@@ -50,7 +50,7 @@ pub(super) fn sample(
     let Some(spec) = fold.inputs.get(input) else {
         return Vec::new();
     };
-    let what = format!("records of {}", spec.topic);
+    let what = format!("records of {}", spec.source.topic);
     // What `feed --until` leaves behind is no event.
     let is_mark = |record: &&Record| record.headers.iter().any(|(name, _)| name == MARK_HEADER);
     let records: Vec<&Record> = records.iter().filter(|record| !is_mark(record)).collect();
@@ -101,7 +101,9 @@ pub(super) fn sample(
             "`tidegate map` shows what records become; wrong_key: the record's key is not the customer id; wrong_partition: its producer does not partition as Java does",
         ));
     }
-    findings.push(keys(&what, &records, partitions));
+    if spec.source.lane.is_none() {
+        findings.push(keys(&what, &records, partitions));
+    }
     let newest = records.iter().map(|record| record.timestamp).max();
     let ahead = newest.map_or(Span::ZERO, |newest| newest.since(now));
     if ahead > Span::from_secs(1) {
@@ -151,7 +153,7 @@ fn keys(what: &str, records: &[&Record], partitions: i32) -> Finding {
             records.len()
         ),
         "keyed by customer, partitioned as Java does",
-        "set `partitioner=murmur2_random` in producers built on librdkafka; an input that is keyed otherwise has to be republished by customer id: `key: any` is not supported yet",
+        "set `partitioner=murmur2_random` in producers built on librdkafka; read an input that is keyed otherwise with `key: any`",
     )
 }
 

@@ -88,7 +88,7 @@ pub(super) fn sample(
         Ok(registered) => judge::sample(fold, number, &records, partitions, (&registered, now)),
         Err(error) => vec![Finding::of(
             Grade::Untold,
-            format!("records of {}", spec.map_or("", |spec| &*spec.topic)),
+            format!("records of {}", spec.map_or("", |spec| &*spec.source.topic)),
             error.to_string(),
             "",
             "",

@@ -44,6 +44,8 @@ pub struct TopicSpec {
     pub initial: BTreeMap<String, String>,
     /// tidegate may create it. Topics of others are only looked at.
     pub ours: bool,
+    /// Any number of partitions is right: it goes through intake.
+    pub any_count: bool,
 }
 
 impl TopicSpec {
@@ -56,6 +58,7 @@ impl TopicSpec {
             settings: settings.iter().map(owned).collect(),
             initial: BTreeMap::new(),
             ours: true,
+            any_count: false,
         }
     }
 
@@ -219,7 +222,7 @@ impl fmt::Display for TopicProblem {
             ),
             Difference::Partitions { found, wanted } => write!(
                 f,
-                "topic {name}: {found} partitions found, {wanted} wanted; an input that is read directly has as many partitions as there are tasks: bind it with intake, or set `topics.partitions: {found}` before the first start"
+                "topic {name}: {found} partitions found, {wanted} wanted; an input that is read directly has as many partitions as there are tasks: read it with `key: any`, or set `topics.partitions: {found}` before the first start"
             ),
             Difference::Setting {
                 name: setting,
@@ -256,7 +259,7 @@ pub fn compare(wanted: &[TopicSpec], found: &BTreeMap<String, TopicFound>) -> Ve
             add(Difference::Missing);
             continue;
         };
-        if topic.partitions != is.partitions {
+        if topic.partitions != is.partitions && !topic.any_count {
             add(Difference::Partitions {
                 found: is.partitions,
                 wanted: topic.partitions,
@@ -535,7 +538,7 @@ mod tests {
             [
                 "topic shop-profiles-changelog: cleanup.policy is delete, wanted compact; change it with kafka-configs.sh --alter",
                 "topic shop-dlq: not found, wanted with 8 partitions; `tidegate topics apply` creates it, or set `topics.create: true`",
-                "topic clicks: 6 partitions found, 8 wanted; an input that is read directly has as many partitions as there are tasks: bind it with intake, or set `topics.partitions: 6` before the first start",
+                "topic clicks: 6 partitions found, 8 wanted; an input that is read directly has as many partitions as there are tasks: read it with `key: any`, or set `topics.partitions: 6` before the first start",
             ]
         );
         assert_eq!(

@@ -22,7 +22,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::failure::{Call, failure};
 use super::settings::Settings;
-use crate::bus::{Failure, InputId, NextOffset, Polled, Position, Record, Remedy, Watermarks};
+use crate::bus::{
+    Failure, InputId, NextOffset, Polled, Position, Record, Remedy, Sources, Watermarks,
+};
 use crate::clock::Clock;
 use crate::value::Timestamp;
 
@@ -92,7 +94,7 @@ impl Member {
     }
 
     fn subscribe(&mut self) -> Result<(), Failure> {
-        let anchor = self.topic(InputId(0))?;
+        let anchor = self.anchor()?;
         self.consumer()?
             .subscribe(&[anchor])
             .map_err(|error| failure(Call::Connect, format!("subscribe to {anchor}"), &error))
@@ -100,12 +102,17 @@ impl Member {
 
     /// Learns the leaders of the direct inputs beforehand, so that the first assignment does not wait for them.
     pub(super) fn learn_inputs(&self) {
-        for topic in &self.settings.inputs {
-            if let Ok(consumer) = self.consumer()
-                && let Err(error) = consumer.fetch_metadata(Some(topic), ANSWER)
-            {
-                tracing::debug!(%topic, %error, "metadata of an input");
-            }
+        for topic in self.settings.sources.topics() {
+            self.learn(topic);
+        }
+    }
+
+    /// Learns partitions and leaders of a topic: librdkafka seeks in no partition that it does not know.
+    fn learn(&self, topic: &str) {
+        if let Ok(consumer) = self.consumer()
+            && let Err(error) = consumer.fetch_metadata(Some(topic), ANSWER)
+        {
+            tracing::debug!(%topic, %error, "metadata of an input");
         }
     }
 
@@ -115,11 +122,19 @@ impl Member {
             .ok_or_else(|| Failure::new("use the group member", "closed", Remedy::Fatal))
     }
 
-    fn topic(&self, input: InputId) -> Result<&Arc<str>, Failure> {
-        self.settings
-            .inputs
-            .get(usize::from(input.0))
-            .ok_or_else(|| Failure::new("find an input topic", "no such input", Remedy::Fatal))
+    pub(super) const fn sources(&self) -> &Sources {
+        &self.settings.sources
+    }
+
+    fn anchor(&self) -> Result<&Arc<str>, Failure> {
+        let anchor = self.settings.sources.anchor();
+        anchor.ok_or_else(|| Failure::new("find the anchor", "no input topic", Remedy::Fatal))
+    }
+
+    /// The topic and partition that a task reads as this input.
+    pub(super) fn place(&self, input: InputId, task: i32) -> Result<(&Arc<str>, i32), Failure> {
+        let place = self.settings.sources.place(input, task);
+        place.ok_or_else(|| Failure::new("find an input", "no such partition", Remedy::Fatal))
     }
 
     pub(super) fn poll(&mut self, wait: Duration) -> Result<Polled, Failure> {
@@ -141,7 +156,7 @@ impl Member {
                 self.drained = true;
                 return Ok(Polled::Nothing);
             };
-            match polled.map(|message| record(&self.settings.inputs, &message)) {
+            match polled.map(|message| record(&self.settings.sources, &message)) {
                 Ok(Some(record)) => {
                     if let Some(held) = self.held.get_mut(&(record.input, record.partition))
                         && held.reading
@@ -182,17 +197,23 @@ impl Member {
         }))
     }
 
-    /// Every (input, partition) of these partition numbers, once: librdkafka ends the process over a partition unassigned twice.
-    fn inputs_of(&self, partitions: &[i32]) -> Vec<(InputId, Arc<str>, i32)> {
-        let partitions: BTreeSet<i32> = partitions.iter().copied().collect();
-        let mut all = Vec::new();
-        for (index, topic) in self.settings.inputs.iter().enumerate() {
-            let input = InputId(u16::try_from(index).unwrap_or(u16::MAX));
-            for partition in &partitions {
-                all.push((input, topic.clone(), *partition));
-            }
+    /// Every input of these tasks with its topic and partition, once: librdkafka ends the process over a partition unassigned twice.
+    fn inputs_of(&self, tasks: &[i32]) -> Vec<(InputId, i32, Arc<str>, i32)> {
+        let tasks: BTreeSet<i32> = tasks.iter().copied().collect();
+        self.settings.sources.of_tasks(tasks.iter().copied())
+    }
+
+    /// A topic that goes through intake has so many partitions now. Those of our tasks are taken over, paused; gives these tasks.
+    pub(super) fn grow(&mut self, topic: &str, count: i32) -> Result<Vec<i32>, Failure> {
+        self.settings.sources.grow(topic, count);
+        self.learn(topic);
+        let tasks: Vec<i32> = self.held.keys().map(|(_, task)| *task).collect();
+        let mut taken = self.inputs_of(&tasks);
+        taken.retain(|(input, task, _, _)| !self.held.contains_key(&(*input, *task)));
+        if !taken.is_empty() {
+            self.take_over(&taken)?;
         }
-        all
+        Ok(taken.into_iter().map(|(_, task, _, _)| task).collect())
     }
 
     /// Answers an assignment. New partitions start paused: nothing is fetched and no offset is asked of the group before
@@ -202,9 +223,16 @@ impl Member {
     /// again half a second later when a seek came before the answer: the position would jump to the end behind the seek's back,
     /// and what lies between would never be read.
     pub(super) fn assign(&mut self, partitions: &[i32]) -> Result<(), Failure> {
-        let mut list = TopicPartitionList::new();
         let taken = self.inputs_of(partitions);
-        for (_, topic, partition) in &taken {
+        self.take_over(&taken)?;
+        self.unanswered = None;
+        self.wake();
+        Ok(())
+    }
+
+    fn take_over(&mut self, taken: &[(InputId, i32, Arc<str>, i32)]) -> Result<(), Failure> {
+        let mut list = TopicPartitionList::new();
+        for (_, _, topic, partition) in taken {
             list.add_partition_offset(topic, *partition, Offset::Offset(0))
                 .map_err(|error| failure(Call::Assign, format!("list {topic}"), &error))?;
         }
@@ -222,15 +250,13 @@ impl Member {
             .incremental_assign(&list)
             .map_err(|error| failure(Call::Assign, "incremental_assign", &error))?;
         pause()?;
-        self.unanswered = None;
-        for (input, _, partition) in taken {
+        for (input, task, _, _) in taken {
             let held = Held {
                 delivered: None,
                 reading: false,
             };
-            self.held.insert((input, partition), held);
+            self.held.insert((*input, *task), held);
         }
-        self.wake();
         Ok(())
     }
 
@@ -241,9 +267,9 @@ impl Member {
         let given_up: Vec<_> = self
             .inputs_of(partitions)
             .into_iter()
-            .filter(|(input, _, partition)| self.held.contains_key(&(*input, *partition)))
+            .filter(|(input, task, _, _)| self.held.contains_key(&(*input, *task)))
             .collect();
-        for (_, topic, partition) in &given_up {
+        for (_, _, topic, partition) in &given_up {
             list.add_partition(topic, *partition);
         }
         if self.fence.is_standing() {
@@ -252,8 +278,8 @@ impl Member {
                 .map_err(|error| failure(Call::Assign, "incremental_unassign", &error))?;
         }
         self.unanswered = None;
-        for (input, _, partition) in given_up {
-            self.held.remove(&(input, partition));
+        for (input, task, _, _) in given_up {
+            self.held.remove(&(input, task));
         }
         self.wake();
         Ok(())
@@ -262,7 +288,7 @@ impl Member {
     /// Ends the pause of up to a second that a rebalance (or a resume, when nothing else was being read) leaves behind: a request
     /// to a broker wakes the thread that fetches from it.
     fn wake(&self) {
-        let (Ok(consumer), Some(anchor)) = (self.consumer(), self.settings.inputs.first()) else {
+        let (Ok(consumer), Ok(anchor)) = (self.consumer(), self.anchor()) else {
             return;
         };
         let metadata = match consumer.fetch_metadata(Some(anchor), ANSWER) {
@@ -311,7 +337,7 @@ impl Member {
     ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure> {
         let asked = self.inputs_of(partitions);
         let mut list = TopicPartitionList::new();
-        for (_, topic, partition) in &asked {
+        for (_, _, topic, partition) in &asked {
             list.add_partition(topic, *partition);
         }
         let attempted = || format!("committed offsets of group {}", self.settings.app);
@@ -320,7 +346,7 @@ impl Member {
             .committed_offsets(list, within)
             .map_err(|error| failure(Call::Ask, attempted(), &error))?;
         let mut offsets = Vec::with_capacity(asked.len());
-        for (input, topic, partition) in asked {
+        for (input, task, topic, partition) in asked {
             let missing = || Failure::new(attempted(), "no answer", Remedy::Retry);
             let element = answer
                 .find_partition(&topic, partition)
@@ -336,7 +362,7 @@ impl Member {
                     return Err(missing());
                 }
             };
-            offsets.push((input, partition, next));
+            offsets.push((input, task, next));
         }
         Ok(offsets)
     }
@@ -347,13 +373,9 @@ impl Member {
         }
         let mut list = TopicPartitionList::new();
         for position in positions {
-            let topic = self.topic(position.input)?;
-            list.add_partition_offset(
-                topic,
-                position.partition,
-                Offset::Offset(position.next.get()),
-            )
-            .map_err(|error| failure(Call::Seek, format!("position in {topic}"), &error))?;
+            let (topic, partition) = self.place(position.input, position.partition)?;
+            list.add_partition_offset(topic, partition, Offset::Offset(position.next.get()))
+                .map_err(|error| failure(Call::Seek, format!("position in {topic}"), &error))?;
         }
         let asleep = !self.held.values().any(|held| held.reading);
         // The seek goes first: a resumed partition would fetch from where it stood.
@@ -405,6 +427,9 @@ impl Member {
                 return Ok(());
             };
             if self.clock.elapsed() >= deadline {
+                for element in refused.elements() {
+                    self.learn(element.topic());
+                }
                 return Err(reason);
             }
             left = refused;
@@ -412,14 +437,14 @@ impl Member {
         }
     }
 
-    pub(super) fn pause(&mut self, input: InputId, partition: i32) -> Result<(), Failure> {
-        let topic = self.topic(input)?;
+    pub(super) fn pause(&mut self, input: InputId, task: i32) -> Result<(), Failure> {
+        let (topic, partition) = self.place(input, task)?;
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);
         self.consumer()?
             .pause(&list)
             .map_err(|error| failure(Call::Seek, format!("pause {topic}"), &error))?;
-        if let Some(held) = self.held.get_mut(&(input, partition)) {
+        if let Some(held) = self.held.get_mut(&(input, task)) {
             held.reading = false;
         }
         Ok(())
@@ -456,12 +481,12 @@ impl Member {
             }
             Err(_) => return,
         };
-        for ((input, partition), held) in &mut self.held {
-            let Some(topic) = self.settings.inputs.get(usize::from(input.0)) else {
+        for ((input, task), held) in &mut self.held {
+            let Some((topic, partition)) = self.settings.sources.place(*input, *task) else {
                 continue;
             };
             if held.reading
-                && let Some(element) = positions.find_partition(topic, *partition)
+                && let Some(element) = positions.find_partition(topic, partition)
                 && let Offset::Offset(next) = element.offset()
             {
                 held.delivered = held.delivered.max(Some(NextOffset::at(next)));
@@ -534,7 +559,7 @@ impl Member {
 
 /// A client that has not joined yet.
 fn client(settings: &Settings) -> Result<BaseConsumer<MemberContext>, Failure> {
-    let Some(anchor) = settings.inputs.first() else {
+    let Some(anchor) = settings.sources.anchor() else {
         return Err(Failure::new("join", "no input topic", Remedy::Fatal));
     };
     BaseConsumer::from_config_and_context(&settings.member(), MemberContext::new(anchor.clone()))
@@ -542,9 +567,8 @@ fn client(settings: &Settings) -> Result<BaseConsumer<MemberContext>, Failure> {
 }
 
 /// Copies a message out of librdkafka's memory; `None` for a topic that is no input.
-pub(super) fn record(inputs: &[Arc<str>], message: &BorrowedMessage<'_>) -> Option<Record> {
-    let topic = message.topic();
-    let index = inputs.iter().position(|input| &**input == topic)?;
+pub(super) fn record(sources: &Sources, message: &BorrowedMessage<'_>) -> Option<Record> {
+    let (input, task) = sources.find(message.topic(), message.partition())?;
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         let owned = |value: &[u8]| value.to_vec();
         headers
@@ -553,8 +577,8 @@ pub(super) fn record(inputs: &[Arc<str>], message: &BorrowedMessage<'_>) -> Opti
             .collect()
     });
     Some(Record {
-        input: InputId(u16::try_from(index).ok()?),
-        partition: message.partition(),
+        input,
+        partition: task,
         offset: message.offset(),
         timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
         key: message.key().map(<[u8]>::to_vec),

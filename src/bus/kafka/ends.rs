@@ -6,7 +6,10 @@
 //! The end is the high watermark: an order that was acknowledged behind somebody's open transaction is not readable yet, and a reminder
 //! must not overtake it.
 //!
-//! Now and then it also asks how many partitions each input has: one that grows sends customers to partitions that nobody reads.
+//! Now and then it also asks how many partitions each input has. One that is read directly and grows sends customers to partitions that
+//! nobody reads; one that goes through intake may grow.
+//!
+//! And it looks, beyond the own tasks, what the group has committed of all inputs ([`Rounds`]), and deletes what was read of `<app>-events`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,12 +22,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::failure::{Call, failure};
-use super::{Quiet, learn_anew, settings::Settings};
-use crate::bus::{Failure, InputId, NextOffset, Remedy};
+use super::{Quiet, admin::Admin, learn_anew, settings::Settings};
+use crate::bus::{Failure, InputId, NextOffset, Remedy, Rounds, Sources};
 use crate::clock::Clock;
 
 /// How often the ends are asked for: two answers in a row may be late before one is too old ([`crate::task::FRESH`]).
 const EVERY: Duration = Duration::from_millis(300);
+/// At the start more often, and so many times: whoever was killed hands over again when two rounds are over.
+const AT_FIRST: Duration = Duration::from_millis(50);
+const FIRST_ROUNDS: u32 = 20;
 /// Every so many rounds, about five seconds, the numbers of partitions are asked for too.
 const ROUNDS_PER_COUNT: u32 = 16;
 /// How long one question may wait for its answer.
@@ -37,17 +43,24 @@ pub(super) struct End {
     pub(super) asked: Duration,
 }
 
-#[derive(Default)]
+/// A topic has another number of partitions than before.
+#[derive(Clone, Debug)]
+enum Resized {
+    /// It goes through intake: so many.
+    Grown(Arc<str>, i32),
+    /// No going on, in words.
+    Wrong(String),
+}
+
 struct Watched {
     wanted: BTreeSet<(InputId, i32)>,
     ends: BTreeMap<(InputId, i32), End>,
     at_once: bool,
     stop: bool,
-    /// An input with another number of partitions than at the start, in words.
-    resized: Option<String>,
+    resized: Vec<Resized>,
+    rounds: Rounds<(InputId, i32)>,
 }
 
-#[derive(Default)]
 struct Shared {
     watched: Mutex<Watched>,
     changed: Condvar,
@@ -67,18 +80,33 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Starts watching; nothing is asked before something is wanted.
+    /// Starts watching the own tasks, as soon as there are some, and what the whole group has committed.
     pub(super) fn start(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        let client =
-            BaseConsumer::from_config_and_context(&settings.asker("read_uncommitted"), Quiet)
-                .map_err(|error| failure(Call::Connect, "make the watcher's client", &error))?;
-        let shared = Arc::new(Shared::default());
+        let connect = |error| failure(Call::Connect, "make the watcher's client", &error);
+        let client = BaseConsumer::from_config_and_context(&settings.group_asker(), Quiet)
+            .map_err(connect)?;
+        let shared = Arc::new(Shared {
+            watched: Mutex::new(Watched {
+                wanted: BTreeSet::new(),
+                ends: BTreeMap::new(),
+                at_once: false,
+                stop: false,
+                resized: Vec::new(),
+                rounds: Rounds::new(settings.max_hold),
+            }),
+            changed: Condvar::new(),
+            is_resized: AtomicBool::new(false),
+        });
         let asker = Asker {
             client,
-            topics: settings.inputs.clone(),
+            settings: settings.clone(),
+            sources: settings.sources.clone(),
+            trimmed_at: clock.elapsed(),
             clock,
             shared: shared.clone(),
             counts: BTreeMap::new(),
+            admin: None,
+            trimmed: BTreeMap::new(),
         };
         thread::Builder::new()
             .name(format!("ends-{}", settings.worker))
@@ -102,16 +130,38 @@ impl Watcher {
         self.shared.changed.notify_one();
     }
 
-    /// Refuses once an input has another number of partitions than at the start.
+    /// A topic that goes through intake and has more partitions than before, once.
     ///
     /// # Errors
-    /// `Fatal`, with the numbers: what customers moved to would be read by nobody, and what they left behind is folded elsewhere.
-    pub(super) fn check_counts(&self) -> Result<(), Failure> {
+    /// `Fatal`, with the numbers, once an input that is read directly has another number of partitions than at the start: what customers
+    /// moved to would be read by nobody, and what they left behind is folded elsewhere.
+    pub(super) fn resized(&self) -> Result<Option<(Arc<str>, i32)>, Failure> {
         if !self.shared.is_resized.load(Ordering::Relaxed) {
-            return Ok(());
+            return Ok(None);
         }
-        let told = self.shared.lock().resized.clone().unwrap_or_default();
-        Err(Failure::new("read the inputs", told, Remedy::Fatal))
+        let mut watched = self.shared.lock();
+        let told = watched.resized.pop();
+        let more = !watched.resized.is_empty();
+        self.shared.is_resized.store(more, Ordering::Relaxed);
+        match told {
+            None => Ok(None),
+            Some(Resized::Grown(topic, count)) => Ok(Some((topic, count))),
+            Some(Resized::Wrong(why)) => Err(Failure::new("read the inputs", why, Remedy::Fatal)),
+        }
+    }
+
+    /// What [`Self::resized`] told could not be followed: it tells it again.
+    pub(super) fn tell_again(&self, topic: Arc<str>, count: i32) {
+        self.shared
+            .lock()
+            .resized
+            .push(Resized::Grown(topic, count));
+        self.shared.is_resized.store(true, Ordering::Relaxed);
+    }
+
+    /// The latest moment before which everything is settled, as it was known at `by`.
+    pub(super) fn settled(&self, by: Duration) -> Option<Duration> {
+        self.shared.lock().rounds.settled(by)
     }
 
     /// The latest answer for one input partition.
@@ -133,39 +183,37 @@ type Told = ((InputId, i32), NextOffset);
 
 struct Asker {
     client: BaseConsumer<Quiet>,
-    topics: Vec<Arc<str>>,
+    settings: Settings,
+    sources: Sources,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
-    /// Partitions of each input when it was first asked.
-    counts: BTreeMap<Arc<str>, usize>,
+    /// Partitions of each input when it was asked last.
+    counts: BTreeMap<Arc<str>, i32>,
+    admin: Option<Admin>,
+    /// Up to where `<app>-events` was deleted, and when that was looked at last.
+    trimmed: BTreeMap<i32, NextOffset>,
+    trimmed_at: Duration,
 }
 
 impl Asker {
     fn run(mut self) {
         let mut round = 0_u32;
-        while let Some(wanted) = self.next() {
+        while let Some(wanted) = self.next(round) {
             // Nobody else serves this client's log and error events.
             while self.client.poll(Duration::ZERO).is_some() {}
             let asked = self.clock.elapsed();
-            let ends = match self.ask(wanted.iter().copied()) {
-                Ok(ends) => ends,
-                // One leader that is gone fails the whole question: ask one by one, so that the others stay fresh.
-                Err(()) => {
-                    for topic in &self.topics {
-                        learn_anew(&self.client, topic);
-                    }
-                    wanted
-                        .iter()
-                        .filter_map(|which| self.ask_one(*which))
-                        .collect()
-                }
-            };
+            let ends = self.ask_all(wanted.iter().copied());
             self.tell(ends, asked);
             // Behind the ends: work waits for those, and a slow leader may take its time with this.
             if round.is_multiple_of(ROUNDS_PER_COUNT) {
                 self.count_partitions();
             }
+            self.go_round();
             round = round.wrapping_add(1);
+            if asked.saturating_sub(self.trimmed_at) >= self.settings.trim_every {
+                self.trimmed_at = asked;
+                self.trim(&wanted);
+            }
         }
     }
 
@@ -178,13 +226,85 @@ impl Asker {
         }
     }
 
+    /// What the group has committed of all inputs, and, when that is all that there was, where they end now.
+    fn go_round(&self) {
+        let all = self.sources.all();
+        let committed = self.committed(&all).unwrap_or_default();
+        let seen = self.clock.elapsed();
+        {
+            let mut watched = self.shared.lock();
+            watched.rounds.committed(committed, seen);
+            if !watched.rounds.is_over(seen) {
+                return;
+            }
+        }
+        let asked = self.clock.elapsed();
+        let ends = self.ask_all(all.iter().map(|(input, task, _, _)| (*input, *task)));
+        self.shared.lock().rounds.begin(ends, asked);
+    }
+
+    /// What the group has committed; what is still in an open transaction is not.
+    fn committed(&self, all: &[(InputId, i32, Arc<str>, i32)]) -> Option<Vec<Told>> {
+        let mut list = TopicPartitionList::new();
+        for (_, _, topic, partition) in all {
+            list.add_partition(topic, *partition);
+        }
+        let answer = self.client.committed_offsets(list, ANSWER);
+        let answer = answer
+            .map_err(|error| tracing::debug!(%error, "what the group has committed"))
+            .ok()?;
+        let told = all.iter().filter_map(|(input, task, topic, partition)| {
+            let element = answer.find_partition(topic, *partition)?;
+            match (element.error(), element.offset()) {
+                (Ok(()), Offset::Offset(next)) => Some(((*input, *task), NextOffset::at(next))),
+                _ => None,
+            }
+        });
+        Some(told.collect())
+    }
+
+    /// Deletes what was read of the `<app>-events` of our tasks, but for the last offset: a log that begins where reading goes on would
+    /// look as if nothing had ever been read.
+    fn trim(&mut self, wanted: &BTreeSet<(InputId, i32)>) {
+        let ours = |task: i32| wanted.contains(&(InputId(0), task));
+        let mut anchors = self.sources.all();
+        anchors.retain(|(input, task, _, _)| *input == InputId(0) && ours(*task));
+        let Some(anchor) = self.sources.anchor().map(Arc::clone) else {
+            return;
+        };
+        let mut behind = Vec::new();
+        for ((_, task), next) in self.committed(&anchors).unwrap_or_default() {
+            let keep = NextOffset::at(next.get() - 1);
+            if keep > *self.trimmed.get(&task).unwrap_or(&NextOffset::START) {
+                behind.push((task, keep));
+            }
+        }
+        if self.admin.is_none() {
+            self.admin = Admin::connect(&self.settings).ok();
+        }
+        let Some(admin) = self.admin.as_ref().filter(|_| !behind.is_empty()) else {
+            return;
+        };
+        match admin.trim(&anchor, &behind) {
+            Ok(()) => self.trimmed.extend(behind),
+            Err(failure) => {
+                tracing::warn!(error = %failure, "what was read stays longer than it has to")
+            }
+        }
+    }
+
     /// Waits for the next round; `None` when it is over.
-    fn next(&self) -> Option<BTreeSet<(InputId, i32)>> {
+    fn next(&self, round: u32) -> Option<BTreeSet<(InputId, i32)>> {
+        let every = if round < FIRST_ROUNDS {
+            AT_FIRST
+        } else {
+            EVERY
+        };
         let watched = self.shared.lock();
         let (mut watched, _) = self
             .shared
             .changed
-            .wait_timeout_while(watched, EVERY, |watched| !watched.stop && !watched.at_once)
+            .wait_timeout_while(watched, every, |watched| !watched.stop && !watched.at_once)
             .unwrap_or_else(PoisonError::into_inner);
         watched.at_once = false;
         (!watched.stop).then(|| watched.wanted.clone())
@@ -192,27 +312,65 @@ impl Asker {
 
     /// Looks how many partitions each input has now.
     fn count_partitions(&mut self) {
-        for topic in &self.topics {
-            let metadata = match self.client.fetch_metadata(Some(topic), ANSWER) {
+        let topics: Vec<Arc<str>> = self.sources.topics().cloned().collect();
+        for topic in topics {
+            let metadata = match self.client.fetch_metadata(Some(&topic), ANSWER) {
                 Ok(metadata) => metadata,
                 Err(error) => {
                     tracing::debug!(%topic, %error, "number of partitions");
                     continue;
                 }
             };
-            let found = metadata.topics().iter().find(|of| of.name() == &**topic);
-            let Some(now) = found.map(|of| of.partitions().len()).filter(|&now| now > 0) else {
+            let found = metadata.topics().iter().find(|of| of.name() == &*topic);
+            let count = found.map(|of| i32::try_from(of.partitions().len()).unwrap_or(i32::MAX));
+            let Some(now) = count.filter(|&now| now > 0) else {
                 continue;
             };
-            let before = *self.counts.entry(Arc::clone(topic)).or_insert(now);
+            let at_start = self.sources.intake_count(&topic).unwrap_or(now);
+            let before = *self.counts.entry(Arc::clone(&topic)).or_insert(at_start);
             if now != before {
-                let told = format!(
-                    "{topic} has {now} partitions now, {before} when this started: the keys of an input that is read directly no longer \
-                     stand where their profiles are. Give it {before} partitions again under another name, or begin anew under another \
-                     `app.id` with `topics.partitions: {now}`"
-                );
-                self.shared.lock().resized = Some(told);
+                let resized = self.resized(&topic, before, now);
+                self.counts.insert(topic, now);
+                self.shared.lock().resized.push(resized);
                 self.shared.is_resized.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn resized(&mut self, topic: &Arc<str>, before: i32, now: i32) -> Resized {
+        if self.sources.intake_count(topic).is_none() {
+            return Resized::Wrong(format!(
+                "{topic} has {now} partitions now, {before} when this started: the keys of an input that is read directly no longer \
+                 stand where their profiles are. Give it {before} partitions again under another name, or begin anew under another \
+                 `app.id` with `topics.partitions: {now}`"
+            ));
+        }
+        if now < before {
+            return Resized::Wrong(format!(
+                "{topic} has {now} partitions now, {before} before: it was re-created. Nothing was skipped; reset the group's offsets for \
+                 this topic deliberately if what is gone is acceptable"
+            ));
+        }
+        if now > self.sources.room(topic) {
+            return Resized::Wrong(format!(
+                "{topic} has {now} partitions now, {before} before: too many to go on as this was started; start again, nothing is lost"
+            ));
+        }
+        tracing::info!(%topic, before, now, "an input has more partitions");
+        self.sources.grow(topic, now);
+        Resized::Grown(Arc::clone(topic), now)
+    }
+
+    /// Where these end, as far as their leaders answer.
+    fn ask_all(&self, wanted: impl Iterator<Item = (InputId, i32)> + Clone) -> Vec<Told> {
+        match self.ask(wanted.clone()) {
+            Ok(ends) => ends,
+            // One leader that is gone fails the whole question: ask one by one, so that the others stay fresh.
+            Err(()) => {
+                for topic in self.sources.topics() {
+                    learn_anew(&self.client, topic);
+                }
+                wanted.filter_map(|which| self.ask_one(which)).collect()
             }
         }
     }
@@ -220,12 +378,12 @@ impl Asker {
     fn ask(&self, wanted: impl Iterator<Item = (InputId, i32)>) -> Result<Vec<Told>, ()> {
         let mut list = TopicPartitionList::new();
         let mut asked = Vec::new();
-        for (input, partition) in wanted {
-            let topic = self.topics.get(usize::from(input.0)).ok_or(())?;
+        for (input, task) in wanted {
+            let (topic, partition) = self.sources.place(input, task).ok_or(())?;
             // The "time" of this question is the special one that means the end: one request per leader for all partitions.
             list.add_partition_offset(topic, partition, Offset::End)
                 .map_err(|_| ())?;
-            asked.push((input, topic, partition));
+            asked.push((input, task, topic, partition));
         }
         if asked.is_empty() {
             return Ok(Vec::new());
@@ -235,11 +393,11 @@ impl Asker {
             .offsets_for_times(list, ANSWER)
             .map_err(|error| tracing::debug!(%error, "ends of the inputs"))?;
         let mut ends = Vec::with_capacity(asked.len());
-        for (input, topic, partition) in asked {
+        for (input, task, topic, partition) in asked {
             let element = answer.find_partition(topic, partition).ok_or(())?;
             match (element.error(), element.offset()) {
                 (Ok(()), Offset::Offset(end)) => {
-                    ends.push(((input, partition), NextOffset::at(end)));
+                    ends.push(((input, task), NextOffset::at(end)));
                 }
                 _ => return Err(()),
             }

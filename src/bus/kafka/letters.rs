@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::failure::{Call, failure};
 use super::producer::Transactional;
 use super::{Quiet, Settings, consumer};
-use crate::bus::{Failure, NextOffset, Outgoing, Record, Remedy, Turn};
+use crate::bus::{Failure, NextOffset, Outgoing, Record, Remedy, Sources, Turn};
 use crate::clock::Clock;
 
 /// The bound of one question.
@@ -134,7 +134,7 @@ impl DeadLetters {
         list.add_partition_offset(&self.topic, open.partition, Offset::Offset(open.from.get()))
             .map_err(asked)?;
         self.consumer.assign(&list).map_err(asked)?;
-        let topics = [Arc::clone(&self.topic)];
+        let topics = Sources::direct(&[Arc::clone(&self.topic)]);
         let mut heard = self.clock.elapsed();
         loop {
             let record = match self.consumer.poll(Duration::from_millis(100)) {

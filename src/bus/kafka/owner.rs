@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// # Errors
 /// `Retry` while the coordinator does not answer.
 pub fn address_of(settings: &Settings, partition: i32) -> Result<Option<String>, Failure> {
-    let Some(anchor) = settings.inputs.first() else {
+    let Some(anchor) = settings.sources.anchor() else {
         return Ok(None);
     };
     let attempted = format!("ask who committed for partition {partition} of {anchor}");

@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::failure::{Call, failure};
 use super::settings::transactional_ids;
 use super::{Quiet, Settings, consumer};
-use crate::bus::{Failure, Record, Remedy};
+use crate::bus::{Failure, Record, Remedy, Sources};
 use crate::clock::Clock;
 
 /// The bound of one question.
@@ -269,7 +269,7 @@ impl<'a> Probe<'a> {
         self.reader
             .assign(&list)
             .map_err(|error| failure(Call::Ask, attempted(), &error))?;
-        let inputs = [topic.into()];
+        let inputs = Sources::direct(&[topic.into()]);
         let until = self.clock.elapsed() + ANSWER;
         let (mut found, mut open) = (Vec::new(), partitions);
         while open > 0 && self.clock.elapsed() < until {
@@ -417,7 +417,7 @@ impl<'a> Probe<'a> {
             ));
         };
         let mut list = TopicPartitionList::new();
-        if let Some(anchor) = self.settings.inputs.first() {
+        if let Some(anchor) = self.settings.sources.anchor() {
             list.add_partition_offset(anchor, 0, Offset::Offset(0))
                 .map_err(asked)?;
         }

@@ -10,7 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
-use crate::bus::Turn;
+use crate::bus::{Sources, Turn};
 
 /// What one worker's connections are made of.
 #[derive(Clone)]
@@ -23,8 +23,12 @@ pub struct Settings {
     pub instance: String,
     /// Number of the worker within the process.
     pub worker: u16,
-    /// Input topics; the first is the anchor `<app>-events`, the only one that the group subscribes to.
-    pub inputs: Vec<Arc<str>>,
+    /// What is read; the first input is the anchor `<app>-events`, the only topic that the group subscribes to.
+    pub sources: Sources,
+    /// An input that neither moves nor answers is waited for at most that long (CK-1).
+    pub max_hold: Duration,
+    /// How often what was read of `<app>-events` is deleted.
+    pub trim_every: Duration,
     /// `<app>-profiles-changelog`.
     pub changelog: Arc<str>,
     /// Passed to librdkafka as they are, after [`check`] found nothing wrong with them.
@@ -56,7 +60,9 @@ impl Settings {
             app: app.to_owned(),
             instance: instance.to_owned(),
             worker,
-            inputs: vec![format!("{app}-events").into()],
+            sources: Sources::direct(&[format!("{app}-events").into()]),
+            max_hold: Duration::from_secs(15 * 60),
+            trim_every: Duration::from_secs(60),
             changelog: format!("{app}-profiles-changelog").into(),
             properties: BTreeMap::new(),
             session_timeout: Duration::from_secs(6),
@@ -121,6 +127,13 @@ impl Settings {
     /// Of a client that only asks for offsets, as `isolation` sees them.
     pub(super) fn asker(&self, isolation: &str) -> ClientConfig {
         self.reader(isolation)
+    }
+
+    /// Of a client that asks for ends and for what the group has committed, without being a member.
+    pub(super) fn group_asker(&self) -> ClientConfig {
+        let mut config = self.asker("read_uncommitted");
+        config.set("group.id", &self.app);
+        config
     }
 
     /// Of one of the two producers.
@@ -217,7 +230,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("bootstrap", &self.bootstrap)
             .field("member", &self.member_id())
-            .field("inputs", &self.inputs)
+            .field("sources", &self.sources)
             .field("properties", &self.properties.keys())
             .finish_non_exhaustive()
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::FoldPlan;
-use crate::bus::Record;
+use crate::bus::{InputId, Record, Source};
+use crate::engine::Plan;
 use crate::engine::forward::Forward;
 use crate::event::avro::Schemas;
 use crate::event::avro::registered::Registered;
 use crate::event::mapping::{Beside, Encoding, Read, Reading};
-use crate::event::{DecodeContext, DecodeError, Refusal, check_key, json};
+use crate::event::{DecodeContext, DecodeError, DecodeRules, Refusal, check_key, json};
 use crate::partitioner::partition;
 
 /// A record with this header (its value is not read) only moves the records' clock: `feed --until`.
@@ -34,14 +34,49 @@ pub enum Format {
 /// One input of the application.
 #[derive(Clone, Debug)]
 pub struct InputSpec {
-    /// Topic name.
-    pub topic: Arc<str>,
+    /// Where it is read.
+    pub source: Source,
     /// How values are encoded.
     pub format: Format,
     /// Which records are taken and what they become; `None`: all of them, in our own shape.
     pub reading: Option<Arc<Reading>>,
     /// Backfill: folds and suppresses, starts no flow.
     pub history: bool,
+}
+
+/// Whose time a task runs on (engine.md §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockKind {
+    /// The wall's.
+    Live,
+    /// The greatest record time read: `replay`, tests, backfill.
+    Records,
+}
+
+/// What every task of the application shares; immutable, a reload makes a new one.
+#[derive(Debug)]
+pub struct FoldPlan {
+    /// Flows and policy.
+    pub plan: Plan,
+    /// By [`crate::bus::InputId`]; 0 is `<app>-events`.
+    pub inputs: Vec<InputSpec>,
+    /// How many tasks the application has: as many as each direct input has partitions.
+    pub partitions: i32,
+    /// How events are read.
+    pub decode: DecodeRules,
+    /// Whose time.
+    pub clock: ClockKind,
+}
+
+impl FoldPlan {
+    /// What a task reads as an input, in words: topic and partition.
+    #[must_use]
+    pub fn place(&self, input: InputId, task: i32) -> String {
+        let spec = self.inputs.get(usize::from(input.0));
+        let topic = spec.map_or("", |spec| &*spec.source.topic);
+        let lane = spec.and_then(|spec| spec.source.lane).unwrap_or(0);
+        format!("{topic}[{}]", lane * self.partitions + task)
+    }
 }
 
 /// What another profile told one of this task's.
@@ -57,7 +92,7 @@ pub(super) fn decode_forward(record: &Record, shared: &FoldPlan) -> Result<Forwa
     Ok(forward)
 }
 
-/// Bytes to an event that stands where its profile is.
+/// Bytes to an event, which on an input that is read directly stands where its profile is.
 ///
 /// # Errors
 /// Why the record is a dead letter.
@@ -68,7 +103,9 @@ pub fn decode(
     registered: &Registered,
 ) -> Result<Read, DecodeError> {
     let read = decode_anywhere(input, record, shared, registered)?;
-    if let Read::Event(event) = &read {
+    if let Read::Event(event) = &read
+        && input.source.lane.is_none()
+    {
         let place = (record.partition, shared.partitions);
         check_key(event, record.key.as_deref(), place)?;
     }

@@ -61,8 +61,8 @@ def ends(address, partitions, isolation="read_uncommitted"):
         except KafkaException as error:
             # One that met a broker's pause or end may keep to what it knew of leaders: the next question is another client's.
             _asker.cache_clear()
-            # A topic that was just made: the brokers have not all heard who leads it.
-            if error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
+            # A topic that was just made: the brokers have not all heard who leads it. One that has grown: the client has not.
+            if error.args[0].code() in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._UNKNOWN_PARTITION):
                 return None
             raise
 

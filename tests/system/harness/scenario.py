@@ -39,13 +39,14 @@ class Scenario:
     # Long after the last event: every timer that is going to fire has fired.
     UNTIL = "2026-06-01T00:00:00Z"
 
-    def __init__(self, broker, directory, events, partitions=4, feed=True, **settings):
+    def __init__(self, broker, directory, events, partitions=4, feed=True, intake=None, **settings):
         self.broker, self.events, self.partitions = broker, events, partitions
         name = f"t{next(_numbers)}-{random.SystemRandom().randrange(1 << 32):08x}"
         self.name = name
         self.topics = shop.input_topics(name)
-        self.app = apps.Application(broker, Path(directory) / name, name, shop.settings(clock="records", partitions=partitions, **settings))
-        topics.create(broker.address, self.topics.values(), partitions)
+        self.app = apps.Application(broker, Path(directory) / name, name, shop.settings(clock="records", partitions=partitions, intake=intake or (), **settings))
+        for stream, topic in self.topics.items():
+            topics.create(broker.address, [topic], (intake or {}).get(stream, partitions))
         apps.command("topics", "apply", "--config", self.app.config())
         if feed:
             apps.command("feed", "--config", self.app.config(), "--events", events, "--until", self.UNTIL)
@@ -53,6 +54,10 @@ class Scenario:
         self.channels = shop.channel_topics(name)
         self.log = f"{name}-decisions"
         self._replayed = None
+
+    def mark(self, nothing):
+        """Run the records' clock on to the end, after what was put into the topics by hand; `nothing` is an empty file."""
+        apps.command("feed", "--config", self.app.config(), "--events", nothing, "--until", self.UNTIL)
 
     def live(self):
         """A read_committed reader that runs beside everything that follows."""

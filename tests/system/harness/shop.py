@@ -48,10 +48,11 @@ def cart_flow(after, within, expires):
 REPORTS = ("accepted", "sent", "delivered", "opened", "clicked", "bounced", "failed", "expired", "cancelled", "unsubscribed")
 
 
-def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1, kafka=None, http=None, registry=None, avro=()):
+def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="info", control_group="10%", commit=None, state=None, workers=1, kafka=None, http=None, registry=None, avro=(), intake=()):
     """What writes an application's configuration: a function of application and instance, giving one for `tidegate`.
 
-    Without `flows` the shipped ones, without `policy` and `quiet_hours` the shipped defaults. Streams in `avro` are read through the registry.
+    Without `flows` the shipped ones, without `policy` and `quiet_hours` the shipped defaults. Streams in `avro` are read through the registry,
+    those in `intake` are keyed otherwise.
     """
 
     def written(app, instance):
@@ -65,7 +66,9 @@ def settings(clock, partitions, flows=None, policy=None, quiet_hours=None, log="
         channel = {"expose": ["address", "cart", "products", "last_order", "profile"], "reports": list(REPORTS)}
         if quiet_hours is not None:
             channel["quiet_hours"] = quiet_hours
-        inputs = [{"stream": stream, "topic": topic, "key": "customer_id"} for stream, topic in input_topics(app.name).items()]
+        inputs = [
+            {"stream": stream, "topic": topic, "key": "any" if stream in intake else "customer_id"} for stream, topic in input_topics(app.name).items()
+        ]
         for read in inputs:
             read["format"] = "avro" if read["stream"] in avro else "json"
         return {

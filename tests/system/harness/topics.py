@@ -3,7 +3,7 @@
 import functools
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, AlterConfigOpType, ConfigEntry
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
 
 from . import wait
 
@@ -28,6 +28,12 @@ def create(address, names, partitions, config=None):
             future.result(timeout=30)
         except KafkaException as error:
             raise AssertionError(f"create topic {name}: {error}") from error
+
+
+def grow(address, name, partitions):
+    """Give a topic more partitions and wait until the broker says that it has them."""
+    admin(address).create_partitions([NewPartitions(name, partitions)], operation_timeout=20)[name].result(timeout=30)
+    wait.until(f"{name} has {partitions} partitions", lambda: len(admin(address).list_topics(timeout=10).topics[name].partitions) == partitions, 20)
 
 
 def delete(address, names):

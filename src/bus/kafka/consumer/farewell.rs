@@ -42,7 +42,7 @@ impl Member {
                     self.unassign(&all)?;
                 }
                 Ok(Polled::Assigned(_)) => self.assign(&[])?,
-                Ok(Polled::Nothing | Polled::Record(_)) => {
+                Ok(Polled::Nothing | Polled::Record(_) | Polled::Grown(_)) => {
                     if self.held.is_empty() && !self.listed().unwrap_or(true) {
                         return Ok(());
                     }

@@ -93,7 +93,7 @@ impl Member {
     /// Does every partition of the anchor have an owner? `None` without an answer, and while the group rebalances.
     fn group_is_whole(&self) -> Option<bool> {
         let consumer = self.consumer.as_ref()?;
-        let anchor = self.settings.inputs.first()?;
+        let anchor = self.anchor().ok()?;
         let groups = consumer
             .fetch_group_list(Some(&self.settings.app), ANSWER)
             .ok()?;
