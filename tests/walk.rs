@@ -518,7 +518,8 @@ impl<'a> Walk<'a> {
         } else {
             assert!(!new.observed, "seed {seed}: only marketing is observed");
         }
-        if !policy.channels[new.channel.as_str()].quiet_hours.is_empty() {
+        let has_nights = !policy.channels[new.channel.as_str()].quiet_hours.is_empty();
+        if has_nights && new.class != Class::Transactional {
             let minute = minute_of_day(new.at, zone);
             assert!(
                 (NIGHT.1..NIGHT.0).contains(&minute),
@@ -791,6 +792,9 @@ impl<'a> Walk<'a> {
             if self.random.one_in(40) {
                 self.reload();
             }
+            if self.random.one_in(600) {
+                self.flood();
+            }
             self.act();
             self.sender();
         }
@@ -802,6 +806,17 @@ impl<'a> Walk<'a> {
             self.check_slot(*id);
         }
         self.order.len()
+    }
+
+    /// More transactional messages at once than contacts are remembered.
+    fn flood(&mut self) {
+        for _ in 0..80 {
+            let request = json!({ "request_id": format!("q{}", self.events), "campaign": "reset", "channels": ["email"],
+                                  "template": "r", "class": "transactional" });
+            self.tell("send_requested", self.clock, request);
+        }
+        self.shop.run_to(self.clock);
+        self.look();
     }
 
     /// A channel gets another mode while things run, flows get another version, or one is taken out of force.
