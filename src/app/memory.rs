@@ -9,7 +9,7 @@ const MIB: u64 = 1 << 20;
 /// The program's pages, HTTP, askers, thread stacks.
 const PROGRAM: u64 = 48 * MIB;
 /// A worker's librdkafka queues (fetched and not yet polled, produced and not yet acknowledged) and what its allocator keeps at hand.
-const WORKER: u64 = 112 * MIB;
+const WORKER: u64 = 144 * MIB;
 /// One record of a full batch: the profile that it touched, and its outbound records in our hands and in the producer's.
 const RECORD: u64 = 5 * 1_024;
 /// With less than this the store would read from disk for every block.

@@ -92,7 +92,7 @@ def test_a_channel_that_does_not_take_our_records_is_refused_at_start_and_stops_
 
 def test_a_store_that_is_damaged_is_built_anew_while_the_program_runs(shared_broker, workspace):
     # So little memory and so many visitors that the store writes table files.
-    shop_now = shop.Live(shared_broker, workspace, after="1h", partitions=1, state={"memory_budget_bytes": 240 << 20})
+    shop_now = shop.Live(shared_broker, workspace, after="1h", partitions=1, state={"memory_budget_bytes": 272 << 20})
     customers = [f"c-{n}" for n in range(40)]
     process = shop_now.app.start("a").ready()
     shop_now.identify(customers)
