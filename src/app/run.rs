@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::exit::{Exit, Stop};
@@ -68,6 +68,9 @@ const LEAVE: u8 = 2;
 /// # Errors
 /// Why it ended, if nobody asked it to.
 pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
+    // Before anything that takes time: a signal that comes meanwhile waits until it can be heeded, and is not lost.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let signals = runtime.block_on(async { Signals::listen() })?;
     let telemetry = Telemetry::new(&config.app.id, &config.app.instance);
     let format = match config.log.format {
         LogFormat::Text => logs::LogFormat::Text,
@@ -123,7 +126,8 @@ pub fn run(config: &Config, flows: Plan, source: Source) -> Result<(), Stop> {
     }
     drop(ended);
     // When a worker hangs, joining it would hang too: the process ends as it stands.
-    wait(&command, watch, config.app.stop_within, &again)?;
+    let stopped = stop(&command, signals, watch, config.app.stop_within, &again);
+    runtime.block_on(stopped)?;
     let mut outcome = Ok(());
     for thread in threads {
         let ended = thread
@@ -317,52 +321,64 @@ impl Drop for Ended {
     }
 }
 
+/// The signals that `run` heeds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Waits for a signal or the end of a worker (SIGHUP only asks for changed flows and policy `again`), tells the workers to stop, and waits for their end.
-fn wait(
+async fn stop(
     command: &AtomicU8,
+    mut signals: Signals,
     mut ended: UnboundedReceiver<()>,
     within: Span,
     again: &Sender<()>,
 ) -> Result<(), Stop> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let how = loop {
-            tokio::select! {
-                _ = terminate.recv() => break RESTART,
-                _ = interrupt.recv() => break LEAVE,
-                // A worker ended by itself: that is a failure, and the others must not go on alone.
-                _ = ended.recv() => break RESTART,
-                _ = hangup.recv() => {
-                    if again.send(()).is_err() {
-                        tracing::error!("nobody looks for changed flows any more");
-                    }
+    let how = loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break RESTART,
+            _ = signals.interrupt.recv() => break LEAVE,
+            // A worker ended by itself: that is a failure, and the others must not go on alone.
+            _ = ended.recv() => break RESTART,
+            _ = signals.hangup.recv() => {
+                if again.send(()).is_err() {
+                    tracing::error!("nobody looks for changed flows any more");
                 }
             }
-        };
-        tracing::info!(leave = how == LEAVE, "stopping");
-        command.store(how, Ordering::Release);
-        let all_ended = async { while ended.recv().await.is_some() {} };
-        let second = async {
-            // One wish often arrives twice: from the terminal to the group, and from whoever started us.
-            tokio::time::sleep(SAME_WISH).await;
-            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            Ok::<(), std::io::Error>(())
-        };
-        tokio::select! {
-            () = all_ended => Ok(()),
-            heard = second => heard.map_err(Stop::from).and_then(|()| {
-                Err(Stop::new(Exit::Failure, "stopped at once by a second signal"))
-            }),
-            () = tokio::time::sleep(duration(within)) => Err(Stop::new(
-                Exit::Temporary,
-                "a worker did not stop within app.stop_within; what it had not committed is read again",
-            )),
         }
-    })
+    };
+    tracing::info!(leave = how == LEAVE, "stopping");
+    command.store(how, Ordering::Release);
+    let all_ended = async { while ended.recv().await.is_some() {} };
+    let second = async {
+        // One wish often arrives twice: from the terminal to the group, and from whoever started us.
+        tokio::time::sleep(SAME_WISH).await;
+        let mut signals = Signals::listen()?;
+        tokio::select! { _ = signals.terminate.recv() => {}, _ = signals.interrupt.recv() => {} }
+        Ok::<(), std::io::Error>(())
+    };
+    tokio::select! {
+        () = all_ended => Ok(()),
+        heard = second => heard.map_err(Stop::from).and_then(|()| {
+            Err(Stop::new(Exit::Failure, "stopped at once by a second signal"))
+        }),
+        () = tokio::time::sleep(duration(within)) => Err(Stop::new(
+            Exit::Temporary,
+            "a worker did not stop within app.stop_within; what it had not committed is read again",
+        )),
+    }
 }
 
 fn duration(span: Span) -> Duration {

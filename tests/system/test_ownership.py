@@ -1,6 +1,9 @@
 """Who may decide for a partition, and from which state: joins, leaves, kills, zombies, open transactions, old disks (EO-4, EO-5, ST-1, ST-2)."""
 
+import itertools
 import shutil
+import signal
+import threading
 import time
 
 import pytest
@@ -56,6 +59,39 @@ def test_an_owner_that_dies_while_it_gives_partitions_up_and_comes_back_leaves_n
         assert "partitions without an owner" in b.text + scenario.app.processes[-1].text, "the rebalance was complete: this showed nothing"
         scenario.judge(live)
     scenario.states_agree(("a", "b"))
+
+
+def test_an_instance_that_leaves_for_good_while_it_joins_leaves_no_ghost_with_partitions(shared_broker, workspace):
+    shop_now = shop.Live(shared_broker, workspace, after="1h", workers=3, partitions=6)
+    done = threading.Event()
+
+    def traffic():
+        for number in itertools.count():
+            if done.wait(0.1):
+                return
+            shop_now.order([f"z-{number}-{n}" for n in range(8)])
+            shop_now.feeder.flush()
+
+    with shop_now.read() as live:
+        shop_now.app.start("b").ready()
+        orders = threading.Thread(target=traffic)
+        orders.start()
+        try:
+            for number in range(6):
+                joining = shop_now.app.start("a")
+                wait.until("it is about to join", lambda: "connected" in joining.text, 30, every=0.01)
+                wait.until("a moment", _after(number * 0.1), 2, every=0.01)
+                left_at = time.monotonic()
+                joining.child.send_signal(signal.SIGINT)
+                assert joining.ended(30) == 0, joining.text[-3000:]
+                # A ghost would keep what it was given until its session ends, after six seconds.
+                taken_over = shop_now.all_partitions_decide(live, left_at, 30)
+                assert taken_over < 5, f"leave {number + 1}: all partitions decide again only after {taken_over:.1f} s"
+        finally:
+            done.set()
+            orders.join()
+        shop_now.each_order_answered(live)
+        shop_now.stop()
 
 
 def test_a_zombie_whose_next_batch_holds_only_timers_is_fenced(shared_broker, workspace):

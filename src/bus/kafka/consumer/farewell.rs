@@ -13,6 +13,23 @@ use crate::bus::{Failure, Farewell, Polled, Remedy};
 
 /// The bound of saying goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
+/// How long a join that is under way is waited for before.
+const JOINED: Duration = Duration::from_secs(3);
+
+/// How a group stands to one of its members.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    listed: bool,
+    /// No rebalance is under way.
+    stable: bool,
+}
+
+impl Seat {
+    /// The member's join is through.
+    const fn is_taken(self) -> bool {
+        self.listed && self.stable
+    }
+}
 
 impl Member {
     /// Says goodbye and closes, in at most some seconds.
@@ -30,44 +47,77 @@ impl Member {
 
     /// A static member does not leave when it closes. It does leave when it unsubscribes, once it has given everything up; closing
     /// before that would cancel it. The group's own list tells when it is gone.
+    ///
+    /// librdkafka says goodbye only after a join that is through: one under way would leave a ghost behind, which is given partitions and
+    /// keeps them until its session ends. So the group is waited for, but not for long.
     pub(super) fn leave(&mut self) -> Result<(), Failure> {
-        let deadline = self.clock.elapsed().saturating_add(GOODBYE);
+        self.watch.end();
         self.answer_outstanding();
+        let joined = self.clock.elapsed().saturating_add(JOINED);
+        self.turn_away(joined, |member| member.seat().is_some_and(Seat::is_taken))?;
+        if !self.fence.is_standing() {
+            // The name is somebody else's: there is nothing to leave.
+            return Ok(());
+        }
         self.consumer()?.unsubscribe();
-        let attempted = format!("leave group {}", self.settings.app);
-        loop {
-            match self.poll(Duration::from_millis(20)) {
-                Ok(Polled::Revoked { .. }) => {
+        let deadline = self.clock.elapsed().saturating_add(GOODBYE);
+        let gone =
+            |member: &Self| member.held.is_empty() && member.listed().is_some_and(|listed| !listed);
+        if !self.turn_away(deadline, gone)? {
+            tracing::warn!(
+                group = %self.settings.app,
+                "the group has not let this member go: others take over when its session ends"
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes nothing and gives up what is asked back, until `done` or that time; gives whether it was done.
+    fn turn_away(
+        &mut self,
+        until: Duration,
+        done: impl Fn(&Self) -> bool,
+    ) -> Result<bool, Failure> {
+        while self.fence.is_standing() {
+            match self.poll(Duration::from_millis(20))? {
+                Polled::Revoked { .. } => {
                     let all: Vec<i32> = self.held.keys().map(|(_, partition)| *partition).collect();
                     self.unassign(&all)?;
                 }
-                Ok(Polled::Assigned(_)) => self.assign(&[])?,
-                Ok(Polled::Nothing | Polled::Record(_) | Polled::Grown(_)) => {
-                    if self.held.is_empty() && !self.listed().unwrap_or(true) {
-                        return Ok(());
+                Polled::Assigned(_) => self.assign(&[])?,
+                Polled::Nothing | Polled::Record(_) | Polled::Grown(_) => {
+                    if done(self) {
+                        return Ok(true);
                     }
                 }
-                Err(failed) => return Err(failed),
             }
-            if self.clock.elapsed() >= deadline {
-                return Err(Failure::new(attempted, "no answer", Remedy::Retry));
+            if self.clock.elapsed() >= until {
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 
-    /// Does the coordinator still list us? `None` without an answer.
-    pub(super) fn listed(&self) -> Option<bool> {
+    /// How the group stands to us; `None` without an answer.
+    fn seat(&self) -> Option<Seat> {
         let consumer = self.consumer.as_ref()?;
         let groups = consumer
             .fetch_group_list(Some(&self.settings.app), ANSWER)
             .ok()?;
         let client_id = self.settings.client_id();
-        let members = groups.groups().iter().flat_map(|group| group.members());
-        Some(
-            members
+        let group = groups.groups().first();
+        let members = group.into_iter().flat_map(|group| group.members());
+        Some(Seat {
+            listed: members
                 .into_iter()
                 .any(|member| member.client_id() == client_id),
-        )
+            stable: group.is_some_and(|group| group.state() == "Stable"),
+        })
+    }
+
+    /// Does the coordinator still list us? `None` without an answer.
+    pub(super) fn listed(&self) -> Option<bool> {
+        self.seat().map(|seat| seat.listed)
     }
 
     /// Answers what the worker has not answered and will not any more: takes nothing, gives everything up.

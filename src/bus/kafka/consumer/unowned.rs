@@ -48,6 +48,11 @@ impl Watch {
         }
     }
 
+    /// Nobody looks any more: the member leaves, and what it polls meanwhile must not make it join anew.
+    pub(super) const fn end(&mut self) {
+        self.seen_whole = true;
+    }
+
     /// After the group was asked at `now` whether every partition has an owner (`None`: no answer, or it is rebalancing). True when
     /// that has been denied for too long.
     fn told(&mut self, whole: Option<bool>, now: Duration) -> bool {
@@ -80,8 +85,6 @@ impl Member {
         }
         tracing::warn!("the group leaves partitions without an owner: leaving it and joining anew");
         let next = self.watch.again();
-        // `leave` polls, which must not come back here.
-        self.watch.seen_whole = true;
         let partitions = self.anchors();
         if let Err(leaving) = self.leave() {
             tracing::debug!(error = %leaving, "the name stays listed until the session ends");
