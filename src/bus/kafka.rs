@@ -36,6 +36,7 @@ pub mod letters;
 pub mod mock;
 pub mod owner;
 pub mod plain;
+mod predecessor;
 pub mod probe;
 mod producer;
 pub mod settings;
@@ -46,6 +47,7 @@ use changelog::ChangelogReader;
 use consumer::Member;
 use ends::Watcher;
 use failure::Call;
+use predecessor::{Waits, end_transactions};
 use producer::Transactional;
 
 /// The bound of one question for watermarks.
@@ -107,6 +109,7 @@ pub struct KafkaBus {
     member: Member,
     producers: [Transactional; 2],
     changelog: ChangelogReader,
+    waits: Waits,
     watcher: Watcher,
     uncommitted: BaseConsumer<Quiet>,
 }
@@ -148,6 +151,7 @@ pub fn connect(settings: Settings, clock: Arc<dyn Clock>) -> Result<KafkaBus, Fa
         member: member?,
         producers: [a, b],
         changelog: ChangelogReader::new(&settings),
+        waits: Waits::default(),
         watcher: Watcher::start(&settings, clock.clone())?,
         uncommitted,
         settings,
@@ -228,6 +232,18 @@ impl KafkaBus {
         Ok(ends)
     }
 
+    /// These partitions stand there; where one does so for long, a transaction of its former owner may be open.
+    fn stand(&mut self, places: impl Iterator<Item = (i32, Option<NextOffset>)>) {
+        let now = self.clock.elapsed();
+        let due: Vec<i32> = places
+            .filter(|(partition, at)| self.waits.stands(*partition, *at, now))
+            .map(|(partition, _)| partition)
+            .collect();
+        if !due.is_empty() {
+            end_transactions(&self.settings, due);
+        }
+    }
+
     fn watch(&self) {
         let held: BTreeSet<(InputId, i32)> = self.member.held().collect();
         self.watcher.watch(held);
@@ -274,6 +290,7 @@ impl Bus for KafkaBus {
     fn unassign(&mut self, partitions: &[i32], _lost: bool) -> Result<(), Failure> {
         // Lost or not, what is held of these numbers goes: anchors are listed, direct inputs are ours to add.
         self.member.unassign(partitions)?;
+        partitions.iter().for_each(|of| self.waits.over(*of));
         self.watch();
         Ok(())
     }
@@ -282,7 +299,13 @@ impl Bus for KafkaBus {
         &mut self,
         partitions: &[i32],
     ) -> Result<Vec<(InputId, i32, Option<NextOffset>)>, Failure> {
-        self.member.committed(partitions)
+        let answer = self.member.committed(partitions);
+        if answer.is_ok() {
+            partitions.iter().for_each(|of| self.waits.over(*of));
+        } else {
+            self.stand(partitions.iter().map(|of| (*of, None)));
+        }
+        answer
     }
 
     fn input_watermarks(
@@ -442,10 +465,13 @@ impl Bus for KafkaBus {
     }
 
     fn read_changelogs(&mut self, wait: Duration) -> Result<Vec<(i32, ChangelogChunk)>, Failure> {
-        self.changelog.read(wait)
+        let chunks = self.changelog.read(wait)?;
+        self.stand(chunks.iter().map(|(of, chunk)| (*of, chunk.position)));
+        Ok(chunks)
     }
 
     fn close_changelog(&mut self, partition: i32) -> Result<(), Failure> {
+        self.waits.over(partition);
         self.changelog.close(partition)
     }
 

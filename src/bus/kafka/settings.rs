@@ -93,8 +93,16 @@ impl Settings {
 
     /// `<app>/<instance>-<worker>-{a,b}`, unique within the cluster.
     pub(super) fn transactional_id(&self, turn: Turn) -> String {
-        let stem = transactional_ids(&self.app);
-        format!("{stem}{}-{}-{}", self.instance, self.worker, turn.suffix())
+        self.transactional_id_of(&self.client_id(), turn)
+    }
+
+    /// The same of another worker of this application.
+    pub(super) fn transactional_id_of(&self, client_id: &str, turn: Turn) -> String {
+        format!(
+            "{}{client_id}-{}",
+            transactional_ids(&self.app),
+            turn.suffix()
+        )
     }
 
     /// Of the group member.

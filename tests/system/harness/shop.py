@@ -121,10 +121,37 @@ def rebuilt(process):
     return process.metric("tidegate_stores_rebuilt_total")
 
 
-def open_transaction(broker, scenario):
-    """Does some changelog partition hold records that a read_committed reader may not see yet?"""
+def owned(process):
+    """Partition to the input topics that the process reads of it, by its own word; nothing while it does not answer."""
+    found = {}
+    code, body = process.get("/status", 1)
+    if code == 200:
+        for worker in json.loads(body)["workers"]:
+            for read in worker["reads"]:
+                found.setdefault(read["partition"], set()).add(read["topic"])
+    return found
+
+
+def kill_inside_a_transaction(process, scenario, seconds=30):
+    """kill -9 at a moment at which records of the process stand in an open transaction."""
+    numbers = sorted(owned(process))
+
+    def held():
+        process.pause()
+        # A commit that was on its way when it was paused shows at the second look.
+        if open_transaction(scenario.broker, scenario, numbers) and open_transaction(scenario.broker, scenario, numbers):
+            return True
+        process.resume()
+        return False
+
+    wait.until("it is paused inside a transaction", held, seconds)
+    process.kill()
+
+
+def open_transaction(broker, scenario, numbers=None):
+    """Does some changelog partition (of these) hold records that a read_committed reader may not see yet?"""
     changelog = f"{scenario.name}-profiles-changelog"
-    there = [(changelog, n) for n in range(scenario.partitions)]
+    there = [(changelog, n) for n in (range(scenario.partitions) if numbers is None else numbers)]
     return reader.ends(broker.address, there, "read_committed") != reader.ends(broker.address, there)
 
 
@@ -355,16 +382,12 @@ class Ownership:
         self.samples += 1
 
     def _owned(self):
-        owned = {}
+        found = {}
         for process in list(self.scenario.app.processes):
             if process.alive():
-                code, body = process.get("/status", 1)
-                if code == 200:
-                    numbers = owned.setdefault(process.instance, {})
-                    for worker in json.loads(body)["workers"]:
-                        for read in worker["reads"]:
-                            numbers.setdefault(read["partition"], set()).add(read["topic"])
-        return owned
+                for number, topics in owned(process).items():
+                    found.setdefault(process.instance, {}).setdefault(number, set()).update(topics)
+        return found
 
     def __enter__(self):
         self._stream = feed.Stream(10, self._sample)
