@@ -20,10 +20,17 @@ const REMEMBERED: usize = 8;
 /// What is still to be committed of one partition.
 #[derive(Clone, Copy, Debug)]
 struct Goal {
-    end: NextOffset,
+    /// `None` until its leader told it: what may stand there is not known.
+    end: Option<NextOffset>,
     committed: NextOffset,
     /// When (elapsed) that last moved.
     moved: Duration,
+}
+
+impl Goal {
+    fn reached(&self) -> bool {
+        self.end.is_some_and(|end| self.committed >= end)
+    }
 }
 
 /// Rounds over all input partitions of an application.
@@ -73,9 +80,8 @@ impl<P: Ord + Copy> Rounds<P> {
             return true;
         };
         let hold = self.max_hold;
-        let reached =
-            |goal: &Goal| goal.committed >= goal.end || now.saturating_sub(goal.moved) >= hold;
-        if !self.goals.values().all(reached) {
+        let done = |goal: &Goal| goal.reached() || now.saturating_sub(goal.moved) >= hold;
+        if !self.goals.values().all(done) {
             return false;
         }
         if let Some(before) = self.before.replace(asked) {
@@ -88,30 +94,38 @@ impl<P: Ord + Copy> Rounds<P> {
         true
     }
 
-    /// A round begins, with the ends that were asked for at `asked`, after the one before it was over.
-    pub fn begin(&mut self, ends: impl IntoIterator<Item = (P, NextOffset)>, asked: Duration) {
-        // One whose leader does not answer keeps the end that it had.
-        let mut goals = self.goals.clone();
-        for (partition, end) in ends {
-            let known = self.goals.get(&partition);
-            let goal = known.copied().unwrap_or(Goal {
-                end,
+    /// A round over these partitions begins at `now`, after the one before it was over. Where they end is asked for from now on.
+    pub fn begin(&mut self, partitions: impl IntoIterator<Item = P>, now: Duration) {
+        let goal = |partition: P| {
+            let known = self.goals.get(&partition).copied();
+            let goal = known.unwrap_or(Goal {
+                end: None,
                 committed: NextOffset::START,
-                moved: asked,
+                moved: now,
             });
             // What stood still while there was nothing to read was not stuck.
-            let idle = goal.committed >= goal.end;
-            goals.insert(
-                partition,
-                Goal {
-                    end,
-                    moved: if idle { asked } else { goal.moved },
-                    ..goal
-                },
-            );
+            let moved = if goal.reached() { now } else { goal.moved };
+            let end = None;
+            (partition, Goal { end, moved, ..goal })
+        };
+        self.goals = partitions.into_iter().map(goal).collect();
+        self.asked = Some(now);
+    }
+
+    /// The partitions whose leaders did not tell yet where they end.
+    #[must_use]
+    pub fn untold(&self) -> Vec<P> {
+        let untold = self.goals.iter().filter(|(_, goal)| goal.end.is_none());
+        untold.map(|(partition, _)| *partition).collect()
+    }
+
+    /// Where partitions end, asked for after the round began.
+    pub fn told(&mut self, ends: impl IntoIterator<Item = (P, NextOffset)>) {
+        for (partition, end) in ends {
+            if let Some(goal) = self.goals.get_mut(&partition) {
+                goal.end.get_or_insert(end);
+            }
         }
-        self.goals = goals;
-        self.asked = Some(asked);
     }
 
     /// The latest moment before which everything is settled, of those that were found by `by`.
@@ -133,11 +147,17 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn begin(rounds: &mut Rounds<u8>, ends: &[(u8, i64)], now: Duration) {
+        rounds.begin(ends.iter().map(|(partition, _)| *partition), now);
+        let told = |(partition, end): &(u8, i64)| (*partition, NextOffset::at(*end));
+        rounds.told(ends.iter().map(told));
+    }
+
     #[test]
     fn a_moment_is_settled_when_what_it_led_to_is_committed_too() {
         let mut rounds = Rounds::new(at(60));
         assert!(rounds.is_over(at(0)));
-        rounds.begin([(0, NextOffset::at(5)), (1, NextOffset::at(0))], at(1));
+        begin(&mut rounds, &[(0, 5), (1, 0)], at(1));
         rounds.committed([(0, NextOffset::at(4))], at(2));
         assert!(!rounds.is_over(at(2)));
         // The order at offset 4 is committed with what it forwards to partition 1.
@@ -148,7 +168,7 @@ mod tests {
             None,
             "partition 1 may not have read it"
         );
-        rounds.begin([(0, NextOffset::at(5)), (1, NextOffset::at(2))], at(4));
+        begin(&mut rounds, &[(0, 5), (1, 2)], at(4));
         rounds.committed([(1, NextOffset::at(1))], at(5));
         assert!(!rounds.is_over(at(5)));
         rounds.committed([(1, NextOffset::at(2))], at(6));
@@ -160,8 +180,26 @@ mod tests {
     #[test]
     fn a_partition_that_is_stuck_is_waited_for_a_while_only() {
         let mut rounds = Rounds::new(at(60));
-        rounds.begin([(0, NextOffset::at(5))], at(1));
+        begin(&mut rounds, &[(0, 5)], at(1));
         assert!(!rounds.is_over(at(60)));
         assert!(rounds.is_over(at(61)));
+    }
+
+    #[test]
+    fn a_partition_whose_end_nobody_tells_may_hold_an_order() {
+        let mut rounds = Rounds::new(at(60));
+        rounds.begin([0_u8, 1], at(1));
+        rounds.told([(0, NextOffset::at(5))]);
+        rounds.committed([(0, NextOffset::at(5)), (1, NextOffset::at(7))], at(2));
+        assert_eq!(rounds.untold(), [1]);
+        assert!(!rounds.is_over(at(2)), "partition 1 may end beyond 7");
+        rounds.told([(1, NextOffset::at(8))]);
+        assert!(rounds.untold().is_empty() && !rounds.is_over(at(3)));
+        rounds.committed([(1, NextOffset::at(8))], at(4));
+        assert!(rounds.is_over(at(4)));
+        // The next round asks anew: the order may have come since.
+        rounds.begin([0, 1], at(4));
+        assert_eq!(rounds.untold(), [0, 1]);
+        assert!(!rounds.is_over(at(63)) && rounds.is_over(at(64)));
     }
 }

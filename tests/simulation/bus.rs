@@ -279,10 +279,16 @@ impl Bus for SimBus {
         });
         self.rounds.committed(committed, now);
         if self.rounds.is_over(now) {
-            let ends = all.iter().map(|(input, task, topic, partition)| {
-                ((*input, *task), next(broker.high(topic, *partition)))
-            });
-            self.rounds.begin(ends, now);
+            let partitions = all.iter().map(|(input, task, _, _)| (*input, *task));
+            self.rounds.begin(partitions, now);
+        }
+        // Now and then a leader is slow to tell.
+        let untold = self.rounds.untold();
+        for (input, task, topic, partition) in &all {
+            if untold.contains(&(*input, *task)) && self.random.below(10) > 0 {
+                let end = next(broker.high(topic, *partition));
+                self.rounds.told([((*input, *task), end)]);
+            }
         }
         self.rounds.settled(by)
     }

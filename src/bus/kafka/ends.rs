@@ -31,8 +31,9 @@ const EVERY: Duration = Duration::from_millis(300);
 /// At the start more often, and so many times: whoever was killed hands over again when two rounds are over.
 const AT_FIRST: Duration = Duration::from_millis(50);
 const FIRST_ROUNDS: u32 = 20;
-/// Every so many rounds, about five seconds, the numbers of partitions are asked for too.
-const ROUNDS_PER_COUNT: u32 = 16;
+/// Every so many rounds, about two and a half seconds, the numbers of partitions are asked for too: half of [`crate::task::SETTLED`], for an
+/// order may stand in a partition that was not there before.
+const ROUNDS_PER_COUNT: u32 = 8;
 /// How long one question may wait for its answer.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -208,7 +209,7 @@ impl Asker {
             if round.is_multiple_of(ROUNDS_PER_COUNT) {
                 self.count_partitions();
             }
-            self.go_round();
+            self.go_round(round);
             round = round.wrapping_add(1);
             if asked.saturating_sub(self.trimmed_at) >= self.settings.trim_every {
                 self.trimmed_at = asked;
@@ -227,20 +228,36 @@ impl Asker {
     }
 
     /// What the group has committed of all inputs, and, when that is all that there was, where they end now.
-    fn go_round(&self) {
+    fn go_round(&self, round: u32) {
         let all = self.sources.all();
         let committed = self.committed(&all).unwrap_or_default();
         let seen = self.clock.elapsed();
-        {
+        let (untold, began) = {
             let mut watched = self.shared.lock();
             watched.rounds.committed(committed, seen);
-            if !watched.rounds.is_over(seen) {
-                return;
+            let began = watched.rounds.is_over(seen);
+            if began {
+                let partitions = all.iter().map(|(input, task, _, _)| (*input, *task));
+                watched.rounds.begin(partitions, seen);
             }
+            (watched.rounds.untold(), began)
+        };
+        let ends = if began {
+            self.ask_all(untold.iter().copied())
+        } else {
+            self.ask_again(&untold, round)
+        };
+        self.shared.lock().rounds.told(ends);
+    }
+
+    /// Asks after partitions whose leaders did not answer, by one of them at a time: each may cost the whole bound, and the ends of our own
+    /// tasks are to stay fresh.
+    fn ask_again(&self, untold: &[(InputId, i32)], round: u32) -> Vec<Told> {
+        let turn = (round as usize).checked_rem(untold.len());
+        match turn.and_then(|turn| self.ask_one(*untold.get(turn)?)) {
+            Some(_) => self.ask_all(untold.iter().copied()),
+            None => Vec::new(),
         }
-        let asked = self.clock.elapsed();
-        let ends = self.ask_all(all.iter().map(|(input, task, _, _)| (*input, *task)));
-        self.shared.lock().rounds.begin(ends, asked);
     }
 
     /// What the group has committed; what is still in an open transaction is not.
