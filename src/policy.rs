@@ -156,7 +156,7 @@ pub struct Policy {
     pub caps: Vec<Cap>,
     /// Least time between two contacts.
     pub min_gap: Span,
-    /// The same template is not sent twice within that.
+    /// The same template is not sent twice for the same offer (or twice without one) within that.
     pub same_message: Span,
     /// Members of the control group, in hundredths of a percent. No default.
     pub control_group: u32,

@@ -22,7 +22,7 @@ section! {
         budgets: BTreeMap<String, BudgetSection> = BTreeMap::new(),
         /// Least time between two contacts on any channel. Default 30m; `0s` for none.
         min_gap: Span = Span::from_minutes(30),
-        /// The same template goes to a customer once within that. Default 18h; `0s` for no such check.
+        /// The same template for the same offer goes to a customer once within that. Default 18h; `0s` for no such check.
         same_message: Span = Span::from_hours(18),
         /// Pause of marketing after a purchase. Default 3d; `0s` for none.
         purchase_cooloff: Span = Span::from_days(3),

@@ -129,10 +129,15 @@ impl Gate<'_> {
         self.verdict("offer", failed, String::new())
     }
 
+    /// The same template about the same thing: a reminder of a second product that runs out is another message, for the caps to space.
     pub(super) fn same_message(&mut self, wish: &Wish<'_>) -> Result<(), Ruling> {
         let since = self.now.minus(self.plan.policy.same_message);
+        let offer = wish.offer.map(|offer| &offer.id);
         let twice = self.profile.contacts.iter().find(|contact| {
-            contact.template == wish.template && contact.holds_slot() && contact.handed_at > since
+            contact.template == wish.template
+                && contact.offer.as_ref() == offer
+                && contact.holds_slot()
+                && contact.handed_at > since
         });
         let failed = twice.map(|_| Ruling::End(Reason::DuplicateMessage));
         self.seen = twice.map(|contact| {
