@@ -65,7 +65,11 @@ impl Test {
         let report =
             trial::run(&files, &beside, setting, self.only.as_deref()).map_err(|problems| {
                 let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                let text = format!("{}\n{} problems", all.join("\n"), problems.len());
+                let count = match all.len() {
+                    1 => "1 problem".to_owned(),
+                    several => format!("{several} problems"),
+                };
+                let text = format!("{}\n{count}", all.join("\n"));
                 Stop::new(Exit::Config, text)
             })?;
         tell(&report, self.coverage, Paint::of(environment), output)
