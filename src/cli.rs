@@ -21,6 +21,8 @@ mod check;
 mod dlq;
 #[cfg(all(feature = "kafka", feature = "rocks"))]
 mod doctor;
+#[cfg(feature = "kafka")]
+mod erase;
 mod explain;
 #[cfg(feature = "kafka")]
 mod feed;
@@ -83,6 +85,9 @@ enum Command {
     /// Publish recorded events to the input topics, each record stamped with its event's time
     #[cfg(feature = "kafka")]
     Feed(feed::FeedLine),
+    /// Erase a customer: shows what would go, and publishes an `erased` event when told so
+    #[cfg(feature = "kafka")]
+    Erase(erase::Erase),
     /// What would go wrong on this bus: brokers, rights, topics, records, keys, clocks, disk
     #[cfg(all(feature = "kafka", feature = "rocks"))]
     Doctor(doctor::Doctor),
@@ -202,6 +207,8 @@ fn perform(command: Command, environment: &Environment, output: Output<'_>) -> R
         Command::Map(map) => map.run(environment, output),
         Command::Replay(replay) => replay.run(environment, output),
         Command::Explain(explain) => explain.run(environment, output),
+        #[cfg(feature = "kafka")]
+        Command::Erase(erase) => erase.run(environment, output),
         #[cfg(feature = "kafka")]
         Command::Feed(feed) => feed.run(environment, output),
         #[cfg(all(feature = "kafka", feature = "rocks"))]

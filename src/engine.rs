@@ -8,6 +8,7 @@
 //! event ─► dedup ─► fold ─► exits ─► suppressions, releases ─► receipts, outcomes ─► entries, watches (arm timers)
 //!                            [exits]  [suppress], [consent]    [advance], [outcome]  [enter], [watch], [request] ─► what waits [wake]
 //! forward ─► event │ link │ hand-over …: who is who                     [identity], [join]; what goes to other profiles: [forward]
+//! erased ─► what left is recalled, nothing stays but a mark              [erase]
 //! timer ─► advance or expire ─► gate ─► hand over │ observe │ defer │ skip │ refuse         (fires exactly one)
 //!          [advance]            [gate], [caps], [quiet], [ledger]   [choice], [contact], [context]
 //! ```
@@ -28,6 +29,7 @@ mod consent;
 mod contact;
 mod context;
 mod enter;
+mod erase;
 mod exits;
 pub mod forward;
 mod gate;
@@ -43,6 +45,7 @@ mod wake;
 mod watch;
 
 pub use contact::address_id;
+pub use erase::erasure_id;
 pub use identity::profile_of;
 pub use ledger::Ledger;
 
@@ -90,6 +93,8 @@ pub struct StepCounts {
     pub forwarded: u32,
     /// The event names an address that nobody holds.
     pub unattributed: u32,
+    /// The event is of somebody who was erased after it.
+    pub erased: u32,
 }
 
 /// What a step found out beside its verdicts.
@@ -157,7 +162,12 @@ fn login_of(forward: &Forward) -> Option<Event> {
             customer, login, ..
         } => Some(event_of(login, customer)),
         Matter::Handover { login, .. } => Some(event_of(login, &forward.to)),
-        Matter::Event { .. } | Matter::Unlink { .. } | Matter::Holds { .. } => None,
+        Matter::Erased { by, .. } => Some(erase::event_of(by)),
+        Matter::Event { .. }
+        | Matter::Unlink { .. }
+        | Matter::Holds { .. }
+        | Matter::Leaves { .. }
+        | Matter::Bars { .. } => None,
     }
 }
 
@@ -165,10 +175,13 @@ fn source_of<'a>(forward: &'a Forward, login: Option<&'a Event>) -> Source<'a> {
     let nothing = || Source::Timer(Armed::default());
     match &forward.matter {
         Matter::Event { event, origin, .. } => Source::Event(event, origin),
-        Matter::Link { origin, .. } | Matter::Handover { origin, .. } => {
+        Matter::Link { origin, .. }
+        | Matter::Handover { origin, .. }
+        | Matter::Erased { origin, .. } => {
             login.map_or_else(nothing, |login| Source::Event(login, origin))
         }
-        Matter::Unlink { .. } | Matter::Holds { .. } => nothing(),
+        Matter::Bars { armed, .. } => Source::Timer(armed.clone()),
+        Matter::Unlink { .. } | Matter::Holds { .. } | Matter::Leaves { .. } => nothing(),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod carts;
 pub mod chunks;
 mod codec;
 pub mod contacts;
+mod erase;
 pub(crate) mod fold;
 pub mod history;
 mod join;
@@ -216,6 +217,7 @@ pub struct Profile {
     pub links: Section<Links>,
     blocks: Section<Blocks>,
     blocks_changed: bool,
+    erased: erase::Erased,
 }
 
 impl PartialEq for Profile {
@@ -268,6 +270,7 @@ impl Profile {
             links: Section::default(),
             blocks: Section::default(),
             blocks_changed: false,
+            erased: erase::Erased::default(),
         }
     }
 

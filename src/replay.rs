@@ -72,6 +72,8 @@ pub struct Counts {
     pub folded: BTreeMap<EventType, u64>,
     /// Seen before within the dedup window.
     pub duplicates: u64,
+    /// Of somebody who was erased after them.
+    pub erased: u64,
     /// Of the folded ones, those with money in a currency without a rate.
     pub unconverted: u64,
     /// Nobody's, by type.
@@ -124,6 +126,7 @@ impl Counts {
             *self.unread.entry(stream).or_default() += count;
         }
         self.duplicates += counts.duplicates;
+        self.erased += counts.erased;
         self.unconverted += counts.unconverted;
         self.ordered = self.ordered.plus(counts.ordered);
         self.refunded = self.refunded.plus(counts.refunded);

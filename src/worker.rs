@@ -375,6 +375,7 @@ impl Worker {
             }
             Folded::Duplicate(kind) => self.tally.event(kind, Outcome::Duplicate),
             Folded::Unattributed(kind) => self.tally.event(kind, Outcome::Unattributed),
+            Folded::Erased(kind) => self.tally.event(kind, Outcome::Erased),
             Folded::Left(left) => self.tally.left(input, left),
             Folded::Forwarded | Folded::DeadLetter | Folded::Mark => {}
         }

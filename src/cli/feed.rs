@@ -109,7 +109,7 @@ impl FeedLine {
 }
 
 /// What writes for the inputs that are read in Avro in our own shape. Schemas for those with a registry are registered, as any producer does.
-fn avro(config: &Config) -> Result<BTreeMap<InputId, Encoder>, Stop> {
+pub(super) fn avro(config: &Config) -> Result<BTreeMap<InputId, Encoder>, Stop> {
     let client = registry::client(config)?;
     let mut encoders = BTreeMap::new();
     // Input 0 is the application's own.

@@ -291,6 +291,9 @@ fn counts(counts: &Counts, money: &dyn Fn(Money) -> String) -> String {
         line("folded, money without a rate", counts.unconverted, "");
     }
     line("duplicates", counts.duplicates, "");
+    if counts.erased > 0 {
+        line("of erased customers, dropped", counts.erased, "");
+    }
     for (kind, count) in &counts.unattributed {
         line(&format!("unattributed {}", kind.name()), *count, "");
     }

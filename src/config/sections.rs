@@ -145,7 +145,7 @@ section! {
         /// Ids that mean nobody. Without these a shop's placeholder would be one enormous customer.
         ignore: Vec<String> = ["", "0", "-1", "null", "none", "undefined", "unknown", "anonymous", "guest", "nan"].map(str::to_owned).to_vec(),
         /// Secret of the hash that names addresses without showing them; at least 16 characters, the same on every instance.
-        /// Another key gives every address another id: bounces and opt-outs of addresses are forgotten.
+        /// Another key gives every address another id: bounces and opt-outs of addresses are forgotten, and who was erased.
         address_key: Secret,
     }
 }

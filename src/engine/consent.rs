@@ -20,6 +20,24 @@ fn with_consent() -> Vec<Scope> {
     vec![Scope::Class(Class::Marketing), Scope::Class(Class::Service)]
 }
 
+/// An opt-out through a message, as the word on consent that it is.
+pub(super) fn denial_of(event: &Event, receipt: &Receipt) -> ConsentEntry {
+    let channel = || Some(receipt.channel.clone());
+    let (channel, list) = match receipt.opt_out.as_ref().unwrap_or(&OptOut::Channel) {
+        OptOut::List(list) => (channel(), Some(list.clone())),
+        OptOut::Channel => (channel(), None),
+        OptOut::All => (None, None),
+    };
+    ConsentEntry {
+        channel,
+        list,
+        state: Consent::Denied,
+        at: event.effective_time,
+        source: ConsentSource::OptOut,
+        system: event.source.clone(),
+    }
+}
+
 impl Turn<'_> {
     /// Channels of the policy that `channel` means: that one, or all.
     fn channels(&self, channel: Option<&str>) -> Vec<String> {
@@ -52,25 +70,26 @@ impl Turn<'_> {
 
     /// An opt-out through a message.
     fn opt_out(&mut self, event: &Event, receipt: &Receipt) {
-        let (channel, list) = match receipt.opt_out.as_ref().unwrap_or(&OptOut::Channel) {
-            OptOut::List(list) => (Some(receipt.channel.as_str()), Some(list.as_str())),
-            OptOut::Channel => (Some(receipt.channel.as_str()), None),
-            OptOut::All => (None, None),
-        };
-        self.profile.reach.say(ConsentEntry {
-            channel: channel.map(str::to_owned),
-            list: list.map(str::to_owned),
-            state: Consent::Denied,
-            at: event.effective_time,
-            source: ConsentSource::OptOut,
-            system: event.source.clone(),
-        });
-        self.deny(event, channel, list, Reason::Unsubscribed);
+        let denial = denial_of(event, receipt);
+        let (channel, list) = (denial.channel.clone(), denial.list.clone());
+        self.profile.reach.say(denial);
+        self.deny(
+            event,
+            channel.as_deref(),
+            list.as_deref(),
+            Reason::Unsubscribed,
+        );
     }
 
     /// Suppresses what a denial forbids and retracts what is under way, on every channel where the denial is in force now (a late
     /// one may be older than a grant).
-    fn deny(&mut self, event: &Event, channel: Option<&str>, list: Option<&str>, reason: Reason) {
+    pub(super) fn deny(
+        &mut self,
+        event: &Event,
+        channel: Option<&str>,
+        list: Option<&str>,
+        reason: Reason,
+    ) {
         let channels: Vec<String> = self
             .channels(channel)
             .into_iter()

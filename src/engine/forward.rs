@@ -7,6 +7,9 @@
 //! | unlink | a visitor → a customer | the device follows this login now, which is another's; a link answers where a later one is known |
 //! | hand-over | an alias → who it is | everything that it held |
 //! | holds | a person → an address | I am reached under you (no more) |
+//! | erased | a customer → an alias | we are erased: so are you, if you are mine still |
+//! | leaves | an erased person → an address | I am no more; that much I had forbidden |
+//! | bars | an address → a person | those who were reached under me before had forbidden that |
 //!
 //! Each is produced in the transaction that caused it, keyed by the profile that it is for.
 
@@ -16,7 +19,8 @@ use minicbor::{Decode, Encode};
 
 use crate::event::{Currencies, DecodeContext, DecodeError, DecodeRules, Event, Limits};
 use crate::event::{Origin, Refusal, json};
-use crate::profile::links::Login;
+use crate::profile::links::{Bars, Login};
+use crate::profile::running::Armed;
 use crate::profile::{Profile, SectionError, SectionId};
 use crate::value::{ProfileKey, Timestamp};
 
@@ -120,6 +124,33 @@ pub enum Matter {
         profile: ProfileKey,
         /// Is it?
         holds: bool,
+        /// The record that told it.
+        armed: Armed,
+    },
+    /// A profile is erased, and with it its aliases.
+    Erased {
+        /// Keys under which it was known, its own and those of its aliases.
+        names: Vec<String>,
+        /// The event that said so.
+        by: Login,
+        /// Where that was read.
+        origin: Origin,
+    },
+    /// An erased profile is not reached under this address any more.
+    Leaves {
+        /// Which profile; `None`: it was gone already, and whoever is reached there now is told.
+        profile: Option<ProfileKey>,
+        /// What it had forbidden.
+        bars: Bars,
+    },
+    /// What was forbidden under an address that this profile is reached under now.
+    Bars {
+        /// Its keyed hash.
+        address: String,
+        /// What.
+        bars: Bars,
+        /// The record that told of the address, or of what is forbidden.
+        armed: Armed,
     },
 }
 
@@ -229,6 +260,33 @@ enum Wire {
         profile: String,
         #[n(1)]
         holds: bool,
+        #[n(2)]
+        armed: Option<Armed>,
+    },
+    #[n(5)]
+    Erased {
+        #[n(0)]
+        names: Vec<String>,
+        #[n(1)]
+        by: Login,
+        #[n(2)]
+        origin: Place,
+    },
+    #[n(6)]
+    Leaves {
+        #[n(0)]
+        profile: Option<String>,
+        #[n(1)]
+        bars: Bars,
+    },
+    #[n(7)]
+    Bars {
+        #[n(0)]
+        address: String,
+        #[n(1)]
+        bars: Bars,
+        #[n(2)]
+        armed: Armed,
     },
 }
 
@@ -339,9 +397,32 @@ impl Forward {
                     estate,
                 }
             }
-            Wire::Holds { profile, holds } => Matter::Holds {
+            Wire::Holds {
+                profile,
+                holds,
+                armed,
+            } => Matter::Holds {
                 profile: key(&profile)?,
                 holds,
+                armed: armed.unwrap_or_default(),
+            },
+            Wire::Erased { names, by, origin } => Matter::Erased {
+                names,
+                by,
+                origin: origin.origin(),
+            },
+            Wire::Leaves { profile, bars } => Matter::Leaves {
+                profile: profile.as_deref().map(key).transpose()?,
+                bars,
+            },
+            Wire::Bars {
+                address,
+                bars,
+                armed,
+            } => Matter::Bars {
+                address,
+                bars,
+                armed,
             },
         };
         Ok(Self {
@@ -425,9 +506,32 @@ fn wire(matter: &Matter, currencies: &Currencies) -> Wire {
                 })
                 .collect(),
         },
-        Matter::Holds { profile, holds } => Wire::Holds {
+        Matter::Holds {
+            profile,
+            holds,
+            armed,
+        } => Wire::Holds {
             profile: profile.as_str().to_owned(),
             holds: *holds,
+            armed: Some(armed.clone()),
+        },
+        Matter::Erased { names, by, origin } => Wire::Erased {
+            names: names.clone(),
+            by: by.clone(),
+            origin: Place::of(origin),
+        },
+        Matter::Leaves { profile, bars } => Wire::Leaves {
+            profile: profile.as_ref().map(|profile| profile.as_str().to_owned()),
+            bars: bars.clone(),
+        },
+        Matter::Bars {
+            address,
+            bars,
+            armed,
+        } => Wire::Bars {
+            address: address.clone(),
+            bars: bars.clone(),
+            armed: armed.clone(),
         },
     }
 }

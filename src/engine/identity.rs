@@ -27,7 +27,7 @@ const MOST_HOPS: usize = 64;
 
 /// The list of those who hold an address: where an event goes that names nothing else.
 #[must_use]
-fn address_key(plan: &Plan, channel: &str, address: &str) -> ProfileKey {
+pub(super) fn address_key(plan: &Plan, channel: &str, address: &str) -> ProfileKey {
     // As people and systems write the same one: upper or lower case, numbers in groups.
     let address: String = address.to_lowercase().split_whitespace().collect();
     ProfileKey::address(&address_id(&plan.policy.address_key, channel, &address))
@@ -101,14 +101,24 @@ impl Turn<'_> {
             history,
         };
         if self.profile.key().is_address() {
-            return self.spread(matter);
+            return self.spread(event, matter);
         }
-        if self.pass_on(way, matter) {
+        if let Some(dropped) = self.drop_erased(event, origin, way.hops) {
+            return dropped;
+        }
+        let is_passed = self.pass_on(way, matter);
+        if is_passed {
             self.hear(event.effective_time);
+        }
+        if is_passed || self.turn_away(way.hops, origin, matter) {
             return StepCounts {
                 forwarded: 1,
                 ..StepCounts::default()
             };
+        }
+        if matches!(event.body, Body::Erasure) {
+            self.erase(event, origin, way.hops);
+            return StepCounts::default();
         }
         let counts = self.event(event, history);
         if counts.duplicates > 0 {
@@ -169,24 +179,40 @@ impl Turn<'_> {
                 if !self.pass_on(way, matter)
                     && let (Some(login), Ok(other)) = (login, estate.open(from))
                 {
-                    self.join(login, other);
+                    self.take_over(login, other, way.hops);
                 }
             }
-            Matter::Holds { profile, holds } => {
-                self.profile.links.list(profile.as_str(), *holds);
+            Matter::Holds {
+                profile,
+                holds,
+                armed,
+            } => self.list(profile, *holds, armed),
+            Matter::Erased { names, by, origin } => self.erase_alias(names, by, origin),
+            Matter::Leaves { profile, bars } => self.unlist(profile.as_ref(), bars),
+            Matter::Bars {
+                address,
+                bars,
+                armed,
+            } => {
+                if !self.pass_on(way, matter) {
+                    self.heed(address, bars, armed);
+                }
             }
         }
         StepCounts::default()
     }
 
     /// An event that names an address only: to everybody who holds it.
-    fn spread(&mut self, matter: impl Fn() -> Matter) -> StepCounts {
+    fn spread(&mut self, event: &Event, matter: impl Fn() -> Matter) -> StepCounts {
         let holders = &self.profile.links.holders;
         let known = holders.iter().filter_map(|key| ProfileKey::parse(key));
         let before = self.forwards.len();
         self.forwards
             .extend(known.map(|holder| Forward::new(holder, matter())));
         let reached = u32::from(self.forwards.len() > before);
+        if reached == 0 {
+            self.bar_again(event);
+        }
         StepCounts {
             forwarded: reached,
             unattributed: 1 - reached,
@@ -223,7 +249,8 @@ impl Turn<'_> {
                     return false;
                 };
                 forward.to = to;
-                forward.hops = vec![weakest.clone()];
+                let others = hops.iter().chain([&own]).filter(|hop| *hop != weakest);
+                forward.hops = others.chain([weakest]).cloned().collect();
                 forward.settle = true;
             }
             Some(_) => {
@@ -312,6 +339,7 @@ impl Turn<'_> {
             let matter = Matter::Holds {
                 profile: self.profile.key().clone(),
                 holds: now.contains(hash),
+                armed: self.armed(),
             };
             self.forwards
                 .push(Forward::new(ProfileKey::address(hash), matter));
@@ -328,6 +356,11 @@ impl Turn<'_> {
         let login = Login::of(event);
         if self.profile.key().anonymous_id().is_some() {
             self.follow(&into, &login, origin);
+            let alias = self.profile.links.alias.as_ref();
+            if alias.is_some_and(|alias| alias.into == into.as_str()) {
+                // Unlike one who logged in, this customer does not know of the visitor.
+                self.tell_alias(into, login, origin);
+            }
             return;
         }
         self.profile.links.alias = Some(Alias {
@@ -351,6 +384,11 @@ impl Turn<'_> {
             };
             ProfileKey::parse(to).map(|to| Forward::new(to, matter))
         };
+        if Some(login.at) <= self.profile.erased_until() {
+            // Told late: this visitor was erased since, and the customer forgets the device.
+            self.forwards.extend(unlink(customer.as_str(), None, login));
+            return;
+        }
         let told = match self.profile.links.follow(customer, login) {
             Follows::First => {
                 self.give(customer.clone(), login.clone(), origin);
@@ -375,12 +413,28 @@ impl Turn<'_> {
     fn give(&mut self, into: ProfileKey, login: Login, origin: &Origin) {
         let from = self.profile.key().clone();
         let estate = self.profile.take_estate();
-        if !estate.is_vacant() || !estate.links.visitors.is_empty() {
+        // A customer that held nothing is told of, too: whoever takes it in has to know its aliases.
+        let is_told = from.customer_id().is_some() || !estate.is_vacant();
+        if is_told || !estate.links.visitors.is_empty() || !estate.links.aliases.is_empty() {
             let matter = Matter::Handover {
                 from,
                 login,
                 origin: origin.clone(),
                 estate: Estate::of(estate),
+            };
+            self.forwards.push(Forward::new(into, matter));
+        }
+    }
+
+    /// This visitor is an alias of `into`, which has nothing to take over.
+    fn tell_alias(&mut self, into: ProfileKey, login: Login, origin: &Origin) {
+        let is_handed = |forward: &Forward| matches!(forward.matter, Matter::Handover { .. });
+        if !self.forwards.iter().any(is_handed) {
+            let matter = Matter::Handover {
+                from: self.profile.key().clone(),
+                login,
+                origin: origin.clone(),
+                estate: Estate::default(),
             };
             self.forwards.push(Forward::new(into, matter));
         }

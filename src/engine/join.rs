@@ -13,7 +13,7 @@ use crate::event::{Body, Consent, Event, EventType, Order, Product, SalesChannel
 use crate::flow::{Class, Flow, InstanceKey, Moment, Occasion, Reenter};
 use crate::profile::carts::Item;
 use crate::profile::fold::Folded;
-use crate::profile::running::{Instance, PendingRequest, Phase, Watch};
+use crate::profile::running::{Armed, Instance, PendingRequest, Phase, Watch};
 use crate::profile::{Block, History, OrderNews, OrderRecord, OrderState, Orders, Profile, limits};
 use crate::value::{ProfileKey, Timestamp};
 
@@ -140,6 +140,7 @@ impl Turn<'_> {
             let matter = Matter::Holds {
                 profile: from.clone(),
                 holds: false,
+                armed: Armed::default(),
             };
             Forward::new(ProfileKey::address(&hash), matter)
         }));

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::reason::because;
 use super::{Entry, ScopeRead};
-use crate::decision::VerdictKind;
+use crate::decision::{Reason, VerdictKind};
 use crate::value::Timestamp;
 
 /// Whose hours times are told in.
@@ -222,6 +222,10 @@ fn shortened(names: &[&str]) -> String {
 fn outcome(entry: &Entry, subject: &str) -> String {
     let event = &entry.cause.event_id;
     let what = entry.outcome.as_deref().unwrap_or(&entry.reason);
+    if entry.closed_reason() == Some(Reason::ProfileErased) {
+        return "Everything that was held of somebody was erased; only a keyed hash says of whom."
+            .to_owned();
+    }
     match (&entry.order_id, &entry.order_total) {
         (Some(order), Some(total)) => {
             format!("{subject} was followed by order `{order}` of {total} (event `{event}`).")

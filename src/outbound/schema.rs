@@ -212,7 +212,7 @@ pub fn asyncapi() -> Value {
         "components": { "messages": {
             "decision": message("Decision", "What a channel must do, or must not do", KEY_OF_DECISION, "decision"),
             "decisionAvro": of_avro,
-            "verdict": message("LogEntry", "One verdict, loud or silent", KEY_OF_PROFILE, "decision_log"),
+            "verdict": message("LogEntry", "One verdict, loud or silent", "The `profile`", "decision_log"),
             "blocks": message("Blocks", "The live suppressions of one profile, by channel", KEY_OF_PROFILE, "blocks"),
             "deadLetter": { "name": "DeadLetter", "summary": "A record that could not be read, as it came", "headers": { "type": "object", "properties": headers } },
         } },

@@ -45,6 +45,7 @@ impl Profile {
         if holds(&self.links) {
             estate.links.visitors = std::mem::take(&mut self.links.visitors);
             estate.links.addresses = std::mem::take(&mut self.links.addresses);
+            estate.links.aliases = std::mem::take(&mut self.links.aliases);
         }
         estate.person = Section::changed(take(&mut self.person));
         estate.reach = Section::changed(take(&mut self.reach));
@@ -102,6 +103,11 @@ impl Profile {
         self.scores.join(take(&mut other.scores));
         self.service.join(take(&mut other.service));
         self.links.join(take(&mut other.links));
+        self.links.lead_here(other.key.as_str());
+        let own = self.key.as_str();
+        if self.links.aliases.iter().any(|alias| alias == own) {
+            self.links.aliases.retain(|alias| alias != own);
+        }
         if let Some(device) = device {
             self.see(device);
         }

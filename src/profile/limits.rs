@@ -87,6 +87,9 @@ pub const CHANNEL_BYTES: usize = 24;
 pub const VISITORS: usize = 8;
 /// Customers that may log in on one device before it belongs to nobody.
 pub const LOGINS: usize = 3;
+/// Bytes of the aliases of one customer that an erasure is told to: 32 ids as long as a UUID, or 64 short ones; devices that made room for
+/// others, and merged customers, too.
+pub const ALIAS_BYTES: usize = 1_280;
 /// Profiles that hold one address: a family's mailbox, not a mailing list.
 pub const HOLDERS: usize = 64;
 /// Steps of a flow that an instance can remember.
@@ -380,6 +383,9 @@ mod tests {
             seen: login(),
         });
         profile.links.addresses = vec!["0".repeat(32); ADDRESSES];
+        for n in 0..100 {
+            profile.links.lead_here(&format!("a:{n:0>36}"));
+        }
         for n in 0..200 {
             profile.contacts.push(contact(n), time(0));
             profile.history.note(&"f".repeat(64), &id(n), time(n));

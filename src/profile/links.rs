@@ -8,6 +8,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::reach::ConsentEntry;
 use super::{Profile, limits};
 use crate::event::Event;
 use crate::value::{ProfileKey, Span, Timestamp};
@@ -105,6 +106,53 @@ pub struct Links {
     /// Of an address: keys of the profiles that hold it, in the order in which they told.
     #[cbor(n(5), skip_if = "Vec::is_empty")]
     pub holders: Vec<String>,
+    /// Keys of the profiles that are aliases of this one, directly or by others, or were: where an erasure goes. The one told longest ago
+    /// stands first.
+    #[cbor(n(6), skip_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Of an address: what its erased holders forbade.
+    #[n(7)]
+    pub bars: Option<Bars>,
+}
+
+/// What those forbade who held an address and were erased. It names nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Bars {
+    /// Denials on its channel.
+    #[cbor(n(0), skip_if = "Vec::is_empty")]
+    pub denials: Vec<ConsentEntry>,
+    /// It does not exist.
+    #[n(1)]
+    pub hard_bounced: Option<Timestamp>,
+    /// Its reader called us spam.
+    #[n(2)]
+    pub complained: Option<Timestamp>,
+}
+
+impl Bars {
+    /// Nothing is forbidden.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Both together; of the same word the later one.
+    pub(crate) fn join(&mut self, other: Self) {
+        for denial in other.denials {
+            let same = |own: &&mut ConsentEntry| {
+                (&own.channel, &own.list) == (&denial.channel, &denial.list)
+            };
+            let has_room = self.denials.len() < limits::CONSENTS;
+            match self.denials.iter_mut().find(same) {
+                Some(own) => own.at = own.at.max(denial.at),
+                None if has_room => self.denials.push(denial),
+                None => {}
+            }
+        }
+        self.hard_bounced = self.hard_bounced.max(other.hard_bounced);
+        self.complained = self.complained.max(other.complained);
+    }
 }
 
 /// What a login does to a visitor.
@@ -206,8 +254,26 @@ impl Links {
         }
     }
 
+    /// That profile is an alias of this one. Where there is no room, the device told longest ago goes, whose alias ends by itself when idle;
+    /// one of a merged customer stays.
+    pub(crate) fn lead_here(&mut self, alias: &str) {
+        self.aliases.retain(|known| known != alias);
+        self.aliases.push(alias.to_owned());
+        let bytes = |keys: &[String]| keys.iter().map(|key| key.len() + 2).sum::<usize>();
+        while bytes(&self.aliases) > limits::ALIAS_BYTES {
+            let is_device = |key: &String| {
+                ProfileKey::parse(key).is_some_and(|key| key.anonymous_id().is_some())
+            };
+            let oldest = self.aliases.iter().position(is_device);
+            self.aliases.remove(oldest.unwrap_or_default());
+        }
+    }
+
     /// Takes over what another profile was tied to; its alias is its own.
     pub(super) fn join(&mut self, other: Self) {
+        for alias in &other.aliases {
+            self.lead_here(alias);
+        }
         for theirs in other.visitors {
             match self.visitors.iter_mut().find(|own| own.id == theirs.id) {
                 Some(own) => {
@@ -228,6 +294,10 @@ impl Profile {
     pub(crate) fn log_in(&mut self, visitor: &str, login: Login) -> bool {
         let at = login.at;
         let is_told = self.links.would_tell(visitor, at) && self.links.tells(visitor, at);
+        if is_told {
+            self.links
+                .lead_here(ProfileKey::anonymous(visitor).as_str());
+        }
         self.see(Device {
             id: hash(visitor),
             seen: login,

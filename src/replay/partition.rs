@@ -107,7 +107,10 @@ impl<'a> Partition<'a> {
             Matter::Link { .. }
             | Matter::Unlink { .. }
             | Matter::Handover { .. }
-            | Matter::Holds { .. } => None,
+            | Matter::Holds { .. }
+            | Matter::Erased { .. }
+            | Matter::Leaves { .. }
+            | Matter::Bars { .. } => None,
         };
         let value = forward.encode(&self.fold.shared().decode.currencies);
         let key = forward.to.id().as_bytes().to_vec();
@@ -144,6 +147,7 @@ impl<'a> Partition<'a> {
                 }
             }
             Folded::Duplicate(_) => counts.duplicates += 1,
+            Folded::Erased(_) => counts.erased += 1,
             Folded::Unattributed(kind) => *counts.unattributed.entry(kind).or_default() += 1,
             Folded::Left(left) => *counts.left.entry(left).or_default() += 1,
             // Counted where its letter is taken.

@@ -10,7 +10,7 @@
 //!         kind 1  flow text       16 hex digits of its hash                      retired i64 ms (0: in force) │ UTF-8 text
 //!         kind 2  task clock      –                                              i64 ms
 //!         kind 3  reserved: alias of an anonymous visitor
-//!         kind 4  reserved: erasure marker
+//!         kind 4  erasure         32 hex digits of a keyed hash of the profile key   until i64 ms
 //!         kind 5  ledger          –                                              the engine's own
 //!         kind 6  inputs          –                                              per input ever committed: len u16 │ topic
 //! index, in the store only: one entry per profile with a timer, its earliest
@@ -20,6 +20,7 @@
 //!   kind 2  changelog position      i64
 //!   kind 3  time of the last write  i64 ms
 //!   kind 4  │ partition u32 │ topic: input position   i64
+//!   kind 5  erased bytes are still in the files       empty
 //! ```
 
 use std::collections::BTreeSet;
@@ -44,9 +45,12 @@ const IDENTITY: u8 = 1;
 const CHANGELOG: u8 = 2;
 const WRITTEN_AT: u8 = 3;
 const INPUT: u8 = 4;
+const STAINED: u8 = 5;
 const SIGN: u64 = 1 << 63;
 /// Version of a flow text's value: it tells since when the version is not in force.
 const FLOW_TEXT_FORMAT: u8 = 2;
+/// Hex digits of an erased profile's hash.
+const ERASURE_DIGITS: usize = 32;
 /// Hex digits of a flow's hash.
 const HASH_DIGITS: usize = 16;
 
@@ -105,7 +109,7 @@ pub enum StateKey {
     Clock,
     /// Reserved: which customer an anonymous visitor is.
     Alias,
-    /// Reserved: that a customer was erased.
+    /// That somebody was erased.
     Erasure,
     /// What the task's channels went through.
     Ledger,
@@ -150,6 +154,12 @@ pub fn prefix_len(key: &[u8]) -> Option<usize> {
         }
         _ => None,
     }
+}
+
+/// Is it a section of the list of those who hold an address?
+#[must_use]
+pub fn is_of_address(key: &[u8]) -> bool {
+    matches!(key, [PROFILE, FORMAT, _, _, b'h', b':', ..])
 }
 
 /// The key of a flow's text; `None` when `version` is not 16 hex digits.
@@ -215,6 +225,34 @@ pub fn decode_inputs(value: &[u8]) -> Result<BTreeSet<String>, LayoutError> {
     }
 }
 
+/// The key of that somebody was erased; `hash` as [`crate::engine::erasure_id`] makes it.
+#[must_use]
+pub fn erasure_key(hash: &str) -> Vec<u8> {
+    let mut key = erasure_prefix().to_vec();
+    key.extend(hash.as_bytes());
+    key
+}
+
+/// What all keys of erasures begin with.
+#[must_use]
+pub const fn erasure_prefix() -> [u8; 3] {
+    [TASK, FORMAT, ERASURE]
+}
+
+/// The value of [`erasure_key`]: what is not later is dropped. Read by [`decode_erasure`].
+#[must_use]
+pub fn erasure_value(until: Timestamp) -> Vec<u8> {
+    clock_value(until)
+}
+
+/// Until when somebody was erased.
+///
+/// # Errors
+/// When it is of another version or length.
+pub fn decode_erasure(value: &[u8]) -> Result<Timestamp, LayoutError> {
+    decode_clock(value).map_err(|_| LayoutError::of("an erasure", value))
+}
+
 /// The key of the task clock.
 #[must_use]
 pub fn clock_key() -> Vec<u8> {
@@ -242,7 +280,7 @@ pub fn decode_state_key(key: &[u8]) -> Result<StateKey, LayoutError> {
         [TASK, FORMAT, LEDGER] => Ok(StateKey::Ledger),
         [TASK, FORMAT, INPUTS] => Ok(StateKey::Inputs),
         [TASK, FORMAT, ALIAS, ..] => Ok(StateKey::Alias),
-        [TASK, FORMAT, ERASURE, ..] => Ok(StateKey::Erasure),
+        [TASK, FORMAT, ERASURE, hash @ ..] if hash.len() == ERASURE_DIGITS => Ok(StateKey::Erasure),
         _ => match prefix_len(key).and_then(|len| key.split_at_checked(len)) {
             Some(([_, _, _, _, profile @ ..], [section, chunk])) => Ok(StateKey::Section {
                 profile: profile_key(profile).ok_or_else(error)?,
@@ -374,6 +412,8 @@ pub enum MetaKey {
         /// Which topic.
         topic: String,
     },
+    /// Files may hold bytes of somebody who was erased.
+    Stained,
 }
 
 /// Writes a meta key.
@@ -383,6 +423,7 @@ pub fn meta_key(key: &MetaKey) -> Vec<u8> {
         MetaKey::Identity => vec![IDENTITY],
         MetaKey::Changelog => vec![CHANGELOG],
         MetaKey::WrittenAt => vec![WRITTEN_AT],
+        MetaKey::Stained => vec![STAINED],
         MetaKey::Input { partition, topic } => {
             let mut bytes = vec![INPUT];
             bytes.extend(partition.to_be_bytes());
@@ -401,6 +442,7 @@ pub fn decode_meta_key(key: &[u8]) -> Result<MetaKey, LayoutError> {
         [IDENTITY] => Some(MetaKey::Identity),
         [CHANGELOG] => Some(MetaKey::Changelog),
         [WRITTEN_AT] => Some(MetaKey::WrittenAt),
+        [STAINED] => Some(MetaKey::Stained),
         [INPUT, rest @ ..] => rest
             .split_first_chunk::<4>()
             .and_then(|(partition, topic)| {

@@ -5,15 +5,20 @@
 //! may it be torn: one batch is one record of the log, recovery ends at the first incomplete one, and the column families are
 //! flushed together, so that sections, index and positions always tell of the same moment.
 //!
+//! What an erasure deletes is rewritten at once ([`scrub`]): elsewhere deleted bytes lie in the files until they are rewritten for
+//! another reason.
+//!
 //! Three column families: `state` and `index` as [`layout`] lays them out, and RocksDB's default one for meta.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, Env, ErrorKind, LogLevel, Options, ReadOptions,
-    SliceTransform, WriteBatch, WriteBufferManager, WriteOptions, properties,
+    BlockBasedOptions, BlockBasedTablePinningTier, BottommostLevelCompaction, Cache, ColumnFamily,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, Env, ErrorKind,
+    LogLevel, Options, ReadOptions, SliceTransform, WriteBatch, WriteBufferManager, WriteOptions,
+    properties,
 };
 
 use crate::bus::{InputId, Position};
@@ -21,6 +26,10 @@ use crate::store::directory::Directory;
 use crate::store::layout::{self, LayoutError, MetaKey, StoreIdentity};
 use crate::store::{Store, StoreBatch, StoreError, StoreHead};
 use crate::value::{ProfileKey, Timestamp};
+
+mod scrub;
+
+use scrub::{Ranges, Scrubber};
 
 const STATE: &str = "state";
 const INDEX: &str = "index";
@@ -94,6 +103,8 @@ impl RocksShared {
         options.set_bytes_per_sync(MIB as u64);
         // Its own log: warnings only, because at higher levels it names key ranges.
         options.set_log_level(LogLevel::Warn);
+        // It names the first and last key of every file, also of those that are gone.
+        options.set_max_manifest_file_size(MIB);
         options.set_keep_log_file_num(2);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
@@ -152,10 +163,69 @@ impl RocksShared {
 /// State of one task on disk.
 pub struct RocksStore {
     // Closed before the directory is let go: fields are dropped in this order.
-    db: DB,
+    closing: Closing,
+    db: Arc<DB>,
     directory: Directory,
     task: i32,
     inputs: Vec<Arc<str>>,
+    /// The store says of itself that there is something to be rewritten.
+    is_stained: bool,
+}
+
+/// Ends what is being rewritten when the store is closed: the next open goes on.
+struct Closing {
+    db: Arc<DB>,
+    scrubber: Scrubber,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if !self.scrubber.is_idle() {
+            self.db.cancel_all_background_work(false);
+        }
+        self.scrubber.join();
+    }
+}
+
+/// Writes to files what is not yet, and those files anew that hold profiles of `ranges`. What fails stays to be done.
+fn rewrite(db: &DB, ranges: &Ranges) {
+    let families = [STATE, INDEX, META].map(|name| db.cf_handle(name));
+    let [Some(state), Some(index), Some(meta)] = families else {
+        return;
+    };
+    let flushed = db.flush_cfs_opt(&[state, index, meta], &rocksdb::FlushOptions::default());
+    if flushed.is_err() {
+        return;
+    }
+    let mut options = CompactOptions::default();
+    // Also the last level: a deletion that found nothing to delete is moved there as it is, with the key.
+    options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+    options.set_exclusive_manual_compaction(false);
+    let all = None::<&[u8]>;
+    match ranges {
+        Some(profiles) => {
+            for from in profiles {
+                let to = [from, &[u8::MAX; 3][..]].concat();
+                db.compact_range_cf_opt(state, Some(from), Some(&to), &options);
+            }
+        }
+        None => db.compact_range_cf_opt(state, all, all, &options),
+    }
+    db.compact_range_cf_opt(index, all, all, &options);
+}
+
+/// The profiles of which a batch with an erasure deletes something, and the addresses that it changes; `None`: it has none.
+fn erased_in(batch: &StoreBatch) -> Option<BTreeSet<Vec<u8>>> {
+    let marks = layout::erasure_prefix();
+    let changes = &batch.changes;
+    if !changes.iter().any(|change| change.key.starts_with(&marks)) {
+        return None;
+    }
+    let held = changes
+        .iter()
+        .filter(|change| change.value.is_none() || layout::is_of_address(&change.key));
+    let profiles = held.filter_map(|change| change.key.get(..layout::prefix_len(&change.key)?));
+    Some(profiles.map(<[u8]>::to_vec).collect())
 }
 
 impl RocksStore {
@@ -172,8 +242,16 @@ impl RocksStore {
         inputs: Vec<Arc<str>>,
     ) -> Result<Self, StoreError> {
         let (application, task) = (&identity.application, identity.partition);
-        let store = Self::open_any(shared, state_dir, application, task, inputs)?;
+        let mut store = Self::open_any(shared, state_dir, application, task, inputs)?;
         store.check_identity(identity)?;
+        let key = layout::meta_key(&MetaKey::Stained);
+        let stained = store.db.get_pinned(&key);
+        store.is_stained = stained
+            .map_err(|error| failure(task, "read", &error))?
+            .is_some();
+        if store.is_stained {
+            store.closing.scrubber.want(None);
+        }
         Ok(store)
     }
 
@@ -195,11 +273,18 @@ impl RocksStore {
                 DB::open_cf_descriptors(&options, directory.database(), shared.families())
             })
             .map_err(|error| failure(task, "open", &error))?;
+        let db = Arc::new(db);
+        let erased = Arc::clone(&db);
         Ok(Self {
+            closing: Closing {
+                scrubber: Scrubber::new(Arc::new(move |ranges| rewrite(&erased, ranges))),
+                db: Arc::clone(&db),
+            },
             db,
             directory,
             task,
             inputs,
+            is_stained: false,
         })
     }
 
@@ -241,6 +326,12 @@ impl RocksStore {
         self.db
             .flush_cfs_opt(&families, &options)
             .map_err(|error| failure(self.task, "write", &error))
+    }
+
+    /// Waits until everything is rewritten that was erased.
+    #[cfg(test)]
+    pub(super) fn scrubbed(&mut self) {
+        self.closing.scrubber.join();
     }
 
     /// Closes the store and hands its directory out, to be put aside or deleted.
@@ -377,18 +468,31 @@ impl Store for RocksStore {
         }
         let written_at = layout::number_value(batch.written_at.millis());
         rows.put(layout::meta_key(&MetaKey::WrittenAt), written_at);
+        let erased = erased_in(batch);
+        let key = layout::meta_key(&MetaKey::Stained);
+        if erased.is_some() {
+            rows.put(key, []);
+        } else if self.is_stained && self.closing.scrubber.is_idle() {
+            rows.delete(key);
+            self.is_stained = false;
+        }
         let mut options = WriteOptions::default();
         options.set_sync(false);
         self.db
             .write_opt(rows, &options)
-            .map_err(|error| failure(self.task, "write", &error))
+            .map_err(|error| failure(self.task, "write", &error))?;
+        if erased.is_some() {
+            self.is_stained = true;
+            self.closing.scrubber.want(erased);
+        }
+        Ok(())
     }
 
     fn head(&self) -> Result<StoreHead, StoreError> {
         let mut head = StoreHead::default();
         self.read(META, ReadOptions::default(), &[], |key, value| {
             match layout::decode_meta_key(key)? {
-                MetaKey::Identity => {}
+                MetaKey::Identity | MetaKey::Stained => {}
                 MetaKey::Changelog => head.changelog = Some(layout::decode_offset(value)?),
                 MetaKey::WrittenAt => head.written_at = Some(layout::decode_time(value)?),
                 MetaKey::Input { partition, topic } => {

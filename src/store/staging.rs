@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::erasure_id;
 use crate::profile::{Profile, SectionId};
 use crate::store::{Change, Store, StoreError, layout};
 use crate::value::{ProfileKey, Timestamp};
@@ -49,6 +50,8 @@ pub struct Staging {
     near: Near,
     records: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     rendered: bool,
+    /// Somebody of this task was erased: what the keys of erasures are hashed with.
+    erasures: Option<[u8; 32]>,
 }
 
 impl Staging {
@@ -63,7 +66,13 @@ impl Staging {
             near: Near::default(),
             records: BTreeMap::new(),
             rendered: false,
+            erasures: None,
         }
+    }
+
+    /// From now on a profile that is loaded knows whether it was erased: the task has erasures, hashed with this key.
+    pub const fn heed_erasures(&mut self, key: [u8; 32]) {
+        self.erasures = Some(key);
     }
 
     /// Whether nothing is staged (ST-3: so it must be at the start of a batch).
@@ -143,7 +152,20 @@ impl Staging {
             }
         })?;
         slot.due = slot.profile.next_due();
+        slot.profile.put_erased(self.erased(key, store)?);
         failed.map_or(Ok(slot), Err)
+    }
+
+    fn erased(&self, key: &ProfileKey, store: &dyn Store) -> Result<Option<Timestamp>, StoreError> {
+        let Some(secret) = &self.erasures else {
+            return Ok(None);
+        };
+        let key = layout::erasure_key(&erasure_id(secret, key));
+        let value = self.record(&key, store)?;
+        let until = value
+            .map(|value| layout::decode_erasure(&value))
+            .transpose();
+        until.map_err(|error| error.corrupt(self.task))
     }
 
     /// A task record as staged, else as stored.

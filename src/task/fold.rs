@@ -12,14 +12,17 @@ use crate::decision::Verdict;
 use crate::engine::forward::{Forward, Matter};
 use crate::engine::{self, Input, Ledger, Plan, StepCounts};
 use crate::event::avro::registered::Registered;
-use crate::event::mapping::{Left, Read};
-use crate::event::{DecodeError, Event, EventType, Origin, Refusal};
+use crate::event::mapping::Read;
+use crate::event::{DecodeError, Event, Origin, Refusal};
 use crate::store::staging::{CacheLimits, Lookups, Rendered, Staging};
 use crate::store::{Change, Store, StoreError, layout};
 use crate::value::{ProfileKey, Span, Timestamp};
 
+mod erasure;
+mod folded;
 mod read;
 
+pub use folded::Folded;
 pub use read::{
     ClockKind, FoldPlan, Format, InputSpec, MARK_HEADER, decode, decode_anywhere, is_mark,
 };
@@ -58,30 +61,6 @@ pub enum Decided {
     Verdict(Box<Verdict>),
     /// For `<app>-dlq`.
     DeadLetter(Box<DeadLetter>),
-}
-
-/// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Folded {
-    /// Into its profile.
-    Profile {
-        /// Which type.
-        kind: EventType,
-        /// Money in a currency without a rate was left out of it.
-        unconverted: bool,
-    },
-    /// Its profile had seen it before, within the dedup window.
-    Duplicate(EventType),
-    /// On to another profile, or about who is who.
-    Forwarded,
-    /// Nobody's event: counted, no error.
-    Unattributed(EventType),
-    /// No event of ours, as the configuration says: counted, no error.
-    Left(Left),
-    /// Not readable.
-    DeadLetter,
-    /// A mark: moved the clock.
-    Mark,
 }
 
 /// One task's state and what a batch made of it.
@@ -155,6 +134,7 @@ impl Fold {
         self.read_clock()?;
         self.read_ledger()?;
         self.read_inputs()?;
+        self.read_erasures()?;
         let Plan { flows, policy } = &mut self.plan;
         self.versions = Versions::read(self.task, &*self.store, policy, flows)?;
         Ok(())
@@ -336,12 +316,19 @@ impl Fold {
     /// When the store cannot be read.
     pub fn forward(&mut self, forward: &Forward) -> Result<Folded, StoreError> {
         let counts = self.step(&forward.to, Input::Forward(forward))?;
+        if let Matter::Leaves { .. } = forward.matter {
+            // The address listed somebody: the store has to rewrite that, too.
+            self.mark_erased(&forward.to, self.clock);
+        }
         Ok(match &forward.matter {
-            Matter::Event { event, .. } => folded(event, counts),
+            Matter::Event { event, .. } => Folded::of(event, counts),
             Matter::Link { .. }
             | Matter::Unlink { .. }
             | Matter::Handover { .. }
-            | Matter::Holds { .. } => Folded::Forwarded,
+            | Matter::Holds { .. }
+            | Matter::Erased { .. }
+            | Matter::Leaves { .. }
+            | Matter::Bars { .. } => Folded::Forwarded,
         })
     }
 
@@ -401,7 +388,7 @@ impl Fold {
                 history,
             },
         )?;
-        Ok(folded(event, counts))
+        Ok(Folded::of(event, counts))
     }
 
     /// Fires every timer due at or before `until`, in due order, the clock moving along. `until` at the clock fires what is due now.
@@ -465,6 +452,9 @@ impl Fold {
             .extend(forwards.map(|forward| (clock, forward)));
         if profile.take_blocks_changed() {
             self.blocks_changed.insert(key.clone(), self.clock);
+        }
+        if let Some(until) = profile.take_erased() {
+            self.mark_erased(key, until);
         }
         self.decided.extend(
             self.verdicts
@@ -580,20 +570,5 @@ impl Fold {
         self.discard();
         self.staging.forget();
         self.read_records()
-    }
-}
-
-fn folded(event: &Event, counts: StepCounts) -> Folded {
-    if counts.duplicates > 0 {
-        Folded::Duplicate(event.kind)
-    } else if counts.unattributed > 0 {
-        Folded::Unattributed(event.kind)
-    } else if counts.forwarded > 0 {
-        Folded::Forwarded
-    } else {
-        Folded::Profile {
-            kind: event.kind,
-            unconverted: event.unconverted,
-        }
     }
 }

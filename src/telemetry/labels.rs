@@ -9,6 +9,8 @@ pub enum Outcome {
     Duplicate,
     /// Nobody's.
     Unattributed,
+    /// Of somebody who was erased after it.
+    Erased,
 }
 
 impl Outcome {
@@ -19,6 +21,7 @@ impl Outcome {
             Self::Folded => "folded",
             Self::Duplicate => "duplicate",
             Self::Unattributed => "unattributed",
+            Self::Erased => "erased",
         }
     }
 }

@@ -97,7 +97,7 @@ metrics! {
     records_consumed: Counter "records_consumed_total", "records", ["topic", "partition"],
         "Input records whose transaction is committed.";
     events: Counter "events_total", "events", ["stream", "type", "outcome"],
-        "Decoded events by what became of them: folded, duplicate or unattributed.";
+        "Decoded events by what became of them: folded, duplicate, unattributed, or dropped because the customer was erased after it.";
     records_dead_lettered: Counter "records_dead_lettered_total", "records", ["topic", "code"],
         "Input records that went to the dead letters, by the error's code.";
     records_left: Counter "records_left_total", "records", ["topic", "why"],

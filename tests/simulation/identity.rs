@@ -15,9 +15,11 @@ use crate::world::World;
 /// 2026-03-01T08:00:00Z.
 const BEGIN: i64 = 1_772_352_000_000;
 const VISITORS: u64 = 9;
+const CUSTOMERS: u64 = 5;
 
-/// Visitors who look around and log in, customers who merge: each visitor belongs to one customer. Gives how many events there are.
-fn preload(broker: &SharedBroker, random: &mut Random) -> u64 {
+/// Visitors who look around and log in, customers who merge: each visitor belongs to one customer. In the end everybody is erased, if so
+/// wanted. Gives how many events there are.
+fn preload(broker: &SharedBroker, random: &mut Random, erased: bool) -> u64 {
     let mut time = BEGIN;
     let mut count = 0;
     let mut put = |time: i64, kind: &str, who: serde_json::Value, properties: serde_json::Value| {
@@ -61,6 +63,15 @@ fn preload(broker: &SharedBroker, random: &mut Random) -> u64 {
             ),
         }
     }
+    for of in 0..if erased { VISITORS } else { 0 } {
+        let who =
+            json!({ "anonymous_id": format!("v{of}"), "customer_id": format!("c{}", of % 5) });
+        put(time, "page_viewed", who, json!({}));
+    }
+    for of in 0..if erased { CUSTOMERS } else { 0 } {
+        let who = json!({ "customer_id": format!("c{of}") });
+        put(time, "erased", who, json!({}));
+    }
     count
 }
 
@@ -71,7 +82,7 @@ fn whatever_breaks_a_hand_over_happens_once_and_loses_nothing() {
     for seed in crate::seeds() {
         let mut random = Random::new(seed ^ 0x1d);
         let broker = SharedBroker::new(crate::PARTITIONS, shop::WALL);
-        let read = preload(&broker, &mut random);
+        let read = preload(&broker, &mut random, false);
         let instances = 1 + random.below(3) as usize;
         let (plan, outbound) = (shop::fold_plan(), shop::outbound_plan());
         let mut world = World::new(seed, broker, plan, outbound, instances);
@@ -124,4 +135,35 @@ fn whatever_breaks_a_hand_over_happens_once_and_loses_nothing() {
     }
     println!("{handed} hand-overs of visitors, {restarts} starts");
     assert!(handed > 0);
+}
+
+#[test]
+fn whatever_breaks_an_erasure_ends_every_profile_of_a_person_and_is_proved_once() {
+    for seed in crate::seeds() {
+        let mut random = Random::new(seed ^ 0xe5);
+        let broker = SharedBroker::new(crate::PARTITIONS, shop::WALL);
+        preload(&broker, &mut random, true);
+        let instances = 1 + random.below(3) as usize;
+        let (plan, outbound) = (shop::fold_plan(), shop::outbound_plan());
+        let mut world = World::new(seed, broker, plan, outbound, instances);
+        world.trouble(crate::faults(&mut random), 1_500);
+        world.heal();
+        world.check();
+        let left = world.profiles();
+        assert!(
+            left.is_empty(),
+            "seed {seed}: left are {:?}",
+            left.keys().map(ProfileKey::as_str).collect::<Vec<_>>()
+        );
+        let log = world.visible("shop-decisions");
+        let lines = log
+            .iter()
+            .map(|(_, _, value)| serde_json::from_slice::<serde_json::Value>(value).unwrap());
+        let proofs: Vec<String> = lines
+            .filter(|line| line["outcome"] == "erased")
+            .map(|line| line["profile"].as_str().unwrap().to_owned())
+            .collect();
+        let of: BTreeSet<&String> = proofs.iter().collect();
+        assert_eq!((proofs.len(), of.len()), (14, 14), "seed {seed}");
+    }
 }

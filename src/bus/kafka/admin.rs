@@ -118,6 +118,8 @@ pub fn internal_topics(app: &str, partitions: i32) -> Vec<TopicSpec> {
             &[
                 ("cleanup.policy", "compact"),
                 ("delete.retention.ms", week),
+                // Else what was erased could stay in a quiet partition for good.
+                ("max.compaction.lag.ms", "86400000"),
                 ("max.message.bytes", LARGEST),
             ],
         ),

@@ -55,6 +55,16 @@ fn the_bytes_are_these_and_a_change_is_a_migration() {
         ("clock", clock_key(), "540102"),
         ("ledger", ledger_key(), "540105"),
         (
+            "erasure",
+            erasure_key("0123456789abcdef0123456789abcdef"),
+            "5401043031323334353637383961626364656630313233343536373839616263646566",
+        ),
+        (
+            "erasure's value",
+            erasure_value(Timestamp::from_millis(258)),
+            "010000000000000102",
+        ),
+        (
             "clock's value",
             clock_value(Timestamp::from_millis(-1)),
             "01ffffffffffffffff",
@@ -78,6 +88,7 @@ fn the_bytes_are_these_and_a_change_is_a_migration() {
         ("meta changelog", meta_key(&MetaKey::Changelog), "02"),
         ("meta written at", meta_key(&MetaKey::WrittenAt), "03"),
         ("meta input", meta_key(&input), "0400000003636c69636b73"),
+        ("meta stained", meta_key(&MetaKey::Stained), "05"),
         ("position", number_value(258).to_vec(), "0000000000000102"),
     ] {
         assert_eq!(hex(&bytes), golden, "{what}");
@@ -94,6 +105,9 @@ fn the_bytes_are_these_and_a_change_is_a_migration() {
     );
     assert_eq!(decode_state_key(&clock_key()), Ok(StateKey::Clock));
     assert_eq!(decode_state_key(&ledger_key()), Ok(StateKey::Ledger));
+    let erasure = erasure_key(&"a".repeat(32));
+    assert_eq!(decode_state_key(&erasure), Ok(StateKey::Erasure));
+    assert_eq!(decode_meta_key(&[5]), Ok(MetaKey::Stained));
 }
 
 #[test]
@@ -108,6 +122,7 @@ fn cut_foreign_and_newer_bytes_are_refused() {
         b"P\x01\x00\x04c:42\x01\x00\x00",
         b"P\x01\x00\x03c:\xff\x01\x00",
         b"T\x01\x01short",
+        b"T\x01\x04short",
         b"T\x01\x09",
     ] {
         assert!(decode_state_key(bytes).is_err(), "{}", hex(bytes));

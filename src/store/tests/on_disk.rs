@@ -201,3 +201,109 @@ fn a_rotten_table_is_found_put_aside_and_the_task_begins_anew() {
     let store = open(&shared, &disk.0).unwrap();
     assert_eq!(store.head().unwrap(), StoreHead::default());
 }
+
+/// Files below a directory that hold `word`.
+fn files_with(directory: &Path, word: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_with(&path, word));
+        } else if fs::read(&path)
+            .unwrap()
+            .windows(word.len())
+            .any(|part| part == word)
+        {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn what_an_erasure_deleted_stands_in_no_file_soon_after() {
+    let (shared, disk) = (shared(), Scratch::new());
+    let mut store = open(&shared, &disk.0).unwrap();
+    let marked = ProfileKey::customer("zz-mark");
+    let address = ProfileKey::address("00ff");
+    let due = |n: i64| (Timestamp::from_millis(n), marked.clone());
+    let section = |key: &ProfileKey, value: Option<String>| Change {
+        key: layout::section_key(key, SectionId::Person, 0),
+        value: value.map(String::into_bytes),
+    };
+    // In several files, and among others.
+    for round in 0..4 {
+        let others = (0..300).map(|n| ProfileKey::customer(&format!("{n}")));
+        let all = others.chain([marked.clone()]);
+        let listed = section(&address, Some(format!("c:zz-mark {round}")));
+        let batch = StoreBatch {
+            changes: all
+                .map(|key| section(&key, Some(format!("{} {round}", key.as_str()))))
+                .chain([listed])
+                .collect(),
+            undue: (round > 0).then(|| due(round - 1)).into_iter().collect(),
+            due: vec![due(round)],
+            ..StoreBatch::default()
+        };
+        store.write(&batch).unwrap();
+        store.flush().unwrap();
+    }
+    assert!(files_with(&disk.0, b"zz-mark").len() > 3);
+    let before = contents(&store);
+    let erasure = Change {
+        key: layout::erasure_key(&"0".repeat(32)),
+        value: Some(layout::erasure_value(Timestamp::from_millis(1))),
+    };
+    let batch = StoreBatch {
+        changes: vec![
+            section(&marked, None),
+            section(&address, Some("nobody".to_owned())),
+            erasure,
+        ],
+        undue: vec![due(3)],
+        ..StoreBatch::default()
+    };
+    store.write(&batch).unwrap();
+    store.scrubbed();
+    let left = files_with(&disk.0, b"zz-mark");
+    // The list of files names the first and last key of those that were there, until it is written anew.
+    let lists = |path: &String| path.contains("MANIFEST");
+    assert!(left.iter().all(lists), "{left:?}");
+    assert_eq!(contents(&store).0.len(), before.0.len());
+    drop(store);
+    drop(open(&shared, &disk.0).unwrap());
+    assert_eq!(files_with(&disk.0, b"zz-mark"), Vec::<String>::new());
+}
+
+#[test]
+fn what_an_erasure_left_in_files_when_the_process_ended_goes_after_the_next_open() {
+    let (shared, disk) = (shared(), Scratch::new());
+    let marked = ProfileKey::customer("zz-mark");
+    let mut store = open(&shared, &disk.0).unwrap();
+    let key = layout::section_key(&marked, SectionId::Person, 0);
+    let value = Some(b"zz-mark".to_vec());
+    let put = StoreBatch {
+        changes: vec![Change {
+            key: key.clone(),
+            value,
+        }],
+        ..StoreBatch::default()
+    };
+    store.write(&put).unwrap();
+    store.flush().unwrap();
+    let erasure = Change {
+        key: layout::erasure_key(&"0".repeat(32)),
+        value: Some(layout::erasure_value(Timestamp::from_millis(1))),
+    };
+    let erase = StoreBatch {
+        changes: vec![Change { key, value: None }, erasure],
+        ..StoreBatch::default()
+    };
+    store.write(&erase).unwrap();
+    drop(store);
+    let mut store = open(&shared, &disk.0).unwrap();
+    store.scrubbed();
+    drop(store);
+    drop(open(&shared, &disk.0).unwrap());
+    assert_eq!(files_with(&disk.0, b"zz-mark"), Vec::<String>::new());
+}
