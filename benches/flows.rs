@@ -22,7 +22,7 @@ use tidegate::config::Overrides;
 use tidegate::engine::{Input, Ledger, Plan, step};
 use tidegate::event::{DecodeContext, DecodeRules, Event, Origin, json};
 use tidegate::flow::compile::{FlowFile, Surroundings, compile};
-use tidegate::flow::condition::{Condition, Scope, Setting};
+use tidegate::flow::condition::{About, Condition, Scope, Setting};
 use tidegate::policy::Policy;
 use tidegate::profile::Profile;
 use tidegate::value::{ProfileKey, Timestamp};
@@ -183,6 +183,7 @@ fn conditions(criterion: &mut Criterion) {
     let profile = Profile::new(ProfileKey::customer("c1"));
     let setting = Setting {
         events: None,
+        about: About::ANY,
         currency_digits: 2,
     };
     let policy = Policy::default();

@@ -59,8 +59,32 @@ pub struct Scope<'a> {
 pub struct Setting<'a> {
     /// The events that it is checked on; `None` for a step, which begins without one.
     pub events: Option<&'a [EventType]>,
+    /// What it can be about beside the customer.
+    pub about: About,
     /// Minor digits of the shop's currency.
     pub currency_digits: u32,
+}
+
+/// What can be at hand beside the customer; what never is makes a condition that never holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// A cart: fields of `cart`.
+    pub cart: bool,
+    /// A product: fields of `supply`.
+    pub product: bool,
+}
+
+impl About {
+    /// Either.
+    pub const ANY: Self = Self {
+        cart: true,
+        product: true,
+    };
+    /// The customer alone.
+    pub const NOTHING: Self = Self {
+        cart: false,
+        product: false,
+    };
 }
 
 /// What is wrong with a condition, and where in its source.

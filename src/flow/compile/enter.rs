@@ -3,7 +3,8 @@
 use super::flow::Check;
 use super::{LONGEST, word};
 use crate::event::EventType;
-use crate::flow::condition::Setting;
+use crate::flow::condition::fields::Origin;
+use crate::flow::condition::{About, Setting};
 use crate::flow::moment::EXPECTED;
 use crate::flow::problem::{At, did_you_mean};
 use crate::flow::spec::{AfterSpec, EnterSpec, ReenterSpec};
@@ -86,7 +87,15 @@ impl Check<'_, '_> {
             }
             None => None,
         };
-        let when = self.condition(spec.when.as_ref(), events)?;
+        let about = match (&on, instance) {
+            (Some(on), Some(instance)) => {
+                self.later = about_later(on, instance);
+                about_at_entry(on, instance)
+            }
+            (None, _) if spec.becomes.is_some() => About::NOTHING,
+            (Some(_) | None, _) => About::ANY,
+        };
+        let when = self.condition(spec.when.as_ref(), events, about)?;
         Some(Enter { on: on?, when })
     }
 
@@ -218,7 +227,7 @@ impl Check<'_, '_> {
     fn becomes(&mut self, spec: &EnterSpec, instance: Option<InstanceKey>) -> Option<Occasion> {
         let written = spec.becomes.as_ref()?;
         self.customer_only("a change of the customer", written, instance);
-        let condition = self.condition(Some(written), None)??;
+        let condition = self.condition(Some(written), None, About::NOTHING)??;
         let by_time: Vec<&str> = condition
             .fields()
             .into_iter()
@@ -337,12 +346,14 @@ impl Check<'_, '_> {
         &mut self,
         written: Option<&At<String>>,
         events: Option<&[EventType]>,
+        about: About,
     ) -> Option<Option<Condition>> {
         let Some(written) = written else {
             return Some(None);
         };
         let setting = Setting {
             events,
+            about,
             currency_digits: self.surroundings.currency_digits,
         };
         match Condition::compile(&written.value, &setting) {
@@ -360,6 +371,47 @@ impl Check<'_, '_> {
     }
 }
 
+/// What the condition of entry can be about: of the event or the moment.
+fn about_at_entry(on: &Occasion, instance: InstanceKey) -> About {
+    let is_product = instance == InstanceKey::Product;
+    match on {
+        Occasion::Events(events) => About {
+            cart: events
+                .iter()
+                .any(|event| carries(*event, InstanceKey::Cart)),
+            product: is_product
+                || events
+                    .iter()
+                    .any(|event| Origin::Product.is_told_by(*event)),
+        },
+        Occasion::Absence { .. } | Occasion::Moment(_) => About {
+            cart: false,
+            product: is_product,
+        },
+        Occasion::Becomes(_) => About::NOTHING,
+    }
+}
+
+/// What an instance is about once it has begun.
+fn about_later(on: &Occasion, instance: InstanceKey) -> About {
+    match on {
+        Occasion::Events(events) => About {
+            cart: events
+                .iter()
+                .any(|event| carries(*event, InstanceKey::Cart)),
+            product: instance != InstanceKey::Cart
+                && events.iter().any(|event| names_products(*event)),
+        },
+        Occasion::Moment(Moment::Known { landmark, .. }) => About {
+            cart: false,
+            product: matches!(landmark, Landmark::Depletion | Landmark::CadenceBreak),
+        },
+        Occasion::Moment(Moment::Local { .. }) | Occasion::Absence { .. } => About::NOTHING,
+        // Any event may have made it true.
+        Occasion::Becomes(_) => About::ANY,
+    }
+}
+
 /// Is this meant to be a length of time? Everything that begins with a digit and is no time of day.
 fn is_span(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '.') && !text.contains(':')
@@ -373,6 +425,13 @@ pub(super) const fn key_name(key: InstanceKey) -> &'static str {
         InstanceKey::Product => "product_id",
         InstanceKey::Customer => "customer",
     }
+}
+
+/// Does an event of this type name products?
+const fn names_products(event: EventType) -> bool {
+    carries(event, InstanceKey::Cart)
+        || carries(event, InstanceKey::Product)
+        || matches!(event, EventType::OrderUpdated | EventType::OrderRefunded)
 }
 
 /// Does an event of this type say which cart, order or product it is about? (Without `cart_id` a cart event belongs to the default cart.)

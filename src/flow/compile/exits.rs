@@ -4,6 +4,7 @@ use super::flow::Check;
 use super::{MAX_EXITS, word};
 use crate::decision::Reason;
 use crate::event::EventType;
+use crate::flow::condition::fields::Origin;
 use crate::flow::problem::Place;
 use crate::flow::spec::ExitSpec;
 use crate::flow::{Exit, Relevance};
@@ -51,7 +52,10 @@ fn exit(written: &ExitSpec, check: &mut Check<'_, '_>) -> Option<Exit> {
     };
     // By events that are not known a condition may ask for what any of them tells.
     let known = events.as_deref().filter(|events| !events.is_empty());
-    let when = check.condition(written.when.as_ref(), known.or(Some(EventType::ALL)));
+    let asked = known.unwrap_or(EventType::ALL);
+    let mut about = check.later;
+    about.product |= asked.iter().any(|event| Origin::Product.is_told_by(*event));
+    let when = check.condition(written.when.as_ref(), Some(asked), about);
     if let Some(relevant) = &written.relevant {
         for event in known.unwrap_or_default() {
             if !matches!(event, EventType::OrderCompleted | EventType::OrderUpdated) {

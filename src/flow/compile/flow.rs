@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::enter::key_name;
 use super::{LONGEST, Surroundings, exits, steps, word};
 use crate::event::EventType;
+use crate::flow::condition::About;
 use crate::flow::condition::fields::Field;
 use crate::flow::problem::{At, Place, Problems};
 use crate::flow::spec::{FlowSpec, OfferSpec};
@@ -29,6 +30,7 @@ pub(super) fn compile(
     let mut check = Check {
         surroundings,
         problems,
+        later: About::ANY,
     };
     let name = check.name("flow", &spec.flow);
     let class = check.class(&spec.class);
@@ -105,6 +107,8 @@ fn transpose<T>(part: Option<Option<T>>) -> Option<Option<T>> {
 pub(super) struct Check<'a, 'p> {
     pub(super) surroundings: &'a Surroundings<'a>,
     pub(super) problems: &'a mut Problems<'p>,
+    /// What an instance is about, for exits and steps.
+    pub(super) later: About,
 }
 
 impl Check<'_, '_> {

@@ -70,7 +70,7 @@ fn step(
             format!("a receipt takes longer than that: write `within: {SHORTEST_WITHIN}` or more"),
         );
     }
-    let when = check.condition(written.when.as_ref(), None);
+    let when = check.condition(written.when.as_ref(), None, check.later);
     Some(Step {
         channels: channels?,
         template: template?,

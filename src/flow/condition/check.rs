@@ -2,7 +2,7 @@
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 
-use super::fields::{Field, Type};
+use super::fields::{Field, Origin, Type};
 use super::plan::{Arithmetic, Comparison, Plan, Search};
 use super::source::{Source, decimal, path};
 use super::{Fault, MAX_DEPTH, MAX_LIST, Setting};
@@ -165,13 +165,33 @@ impl Checker<'_> {
             };
             return self.fault(node, format!("`{name}` is no field"), remedy);
         };
+        let about = self.setting.about;
+        if field.origin() == Origin::Cart && !about.cart {
+            return self.fault(
+                node,
+                format!("`{name}` is of a cart, and none is at hand here"),
+                "begin by what happens to a cart, as `events: [product_added, cart_updated]`, or use fields of `profile`",
+            );
+        }
+        if field.origin() == Origin::Supply && !about.product {
+            return self.fault(
+                node,
+                format!("`{name}` is of a product, and none is at hand here"),
+                "write `instance: product_id`, or use fields of `profile`",
+            );
+        }
         if field.origin().is_of_event() {
             match self.setting.events {
                 None => {
+                    let remedy = if about.cart {
+                        "use fields of `cart` and `profile` here"
+                    } else {
+                        "use fields of `profile` here"
+                    };
                     return self.fault(
                         node,
                         format!("`{name}` is of an event, and there is none at hand here"),
-                        "use fields of `cart` and `profile` here",
+                        remedy,
                     );
                 }
                 Some(events) if !events.iter().any(|event| field.origin().is_told_by(*event)) => {

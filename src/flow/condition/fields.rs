@@ -61,7 +61,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Does an event of this type carry it? Profile and cart are always at hand.
+    /// Does an event of this type carry it? What is of no event is not asked.
     #[must_use]
     pub const fn is_told_by(self, event: EventType) -> bool {
         match self {

@@ -134,12 +134,32 @@ fn syntax(source: &str, errors: &cel::ParseErrors) -> Vec<Fault> {
         .unwrap_or_default()
         .replace("'<EOF>'", "end")
         .replace("token recognition error at:", "not understood:");
+    if message.contains("has() macro") {
+        return vec![Fault {
+            start,
+            end: start + 1,
+            message: "`has` asks for a field with a dot".to_owned(),
+            remedy: looked_up(source)
+                .unwrap_or_else(|| "such as `has(profile.country)`".to_owned()),
+        }];
+    }
     vec![Fault {
         start,
         end: start + 1,
         message: format!("this is not a condition: {message}"),
         remedy: hint(source, start).to_owned(),
     }]
+}
+
+/// How one asks for a trait or a score by its name.
+fn looked_up(source: &str) -> Option<String> {
+    ["profile.traits", "profile.scores"]
+        .iter()
+        .find_map(|table| {
+            let (_, rest) = source.split_once(&format!("has({table}["))?;
+            let (name, _) = rest.split_once(']')?;
+            Some(format!("write `{name} in {table}`"))
+        })
 }
 
 /// What people write who come from another language.

@@ -98,6 +98,7 @@ fn removal() -> Event {
 fn compile(source: &str) -> Result<Condition, Vec<Fault>> {
     let setting = Setting {
         events: Some(EventType::ALL),
+        about: About::ANY,
         currency_digits: 2,
     };
     Condition::compile(source, &setting)
@@ -335,6 +336,7 @@ fn minor_units_follow_the_currency() {
     ] {
         let setting = Setting {
             events: None,
+            about: About::ANY,
             currency_digits: digits,
         };
         let scope = Scope {
