@@ -17,7 +17,7 @@ use crate::decision::Verdict;
 use crate::event::{Body, Event, Origin};
 use crate::flow::FlowSet;
 use crate::policy::Policy;
-use crate::profile::running::{Armed, DueTimer, Running};
+use crate::profile::running::{Armed, DueTimer, Instance, Running};
 use crate::profile::{OrderNews, Profile};
 use crate::value::Timestamp;
 
@@ -139,6 +139,9 @@ pub fn step(
         verdicts,
         forwards: &mut forwards,
     };
+    if !matches!(input, Input::Timer) {
+        turn.end_out_of_force();
+    }
     let counts = match input {
         Input::Event {
             event,
@@ -201,9 +204,13 @@ impl Plan {
 }
 
 /// Of the timers that are due together the one of the highest priority: it passes the gate first and takes the slot (TM-3: never early).
-/// Of equals the earlier due comes first, then instances before requests, older before newer.
+/// Of equals the earlier due comes first, then instances before requests, older before newer. Before all of them ends what runs on a flow
+/// that was taken away, due or not: it stands in nobody's way.
 fn foremost(plan: &Plan, profile: &Profile, now: Timestamp) -> Option<DueTimer> {
     let running = &profile.running;
+    if let Some(index) = out_of_force(plan, running) {
+        return Some(DueTimer::Instance(index));
+    }
     running
         .timers()
         .filter(|(due, _)| *due <= now)
@@ -212,6 +219,13 @@ fn foremost(plan: &Plan, profile: &Profile, now: Timestamp) -> Option<DueTimer> 
             (std::cmp::Reverse(priority), *due)
         })
         .map(|(_, timer)| timer)
+}
+
+/// The first instance whose flow was taken away.
+fn out_of_force(plan: &Plan, running: &Running) -> Option<usize> {
+    let flows = plan.flows.current();
+    let is_out = |instance: &Instance| !flows.contains_key(instance.flow.as_str());
+    running.instances.iter().position(is_out)
 }
 
 /// The record that armed a timer.
@@ -226,6 +240,13 @@ fn armed(profile: &Profile, timer: DueTimer) -> Option<Armed> {
 }
 
 impl Turn<'_> {
+    /// Ends what runs on flows that were taken away: whatever touches a profile after the reload finds it so.
+    fn end_out_of_force(&mut self) {
+        while let Some(index) = out_of_force(self.plan, &self.profile.running) {
+            self.end_inactive(index);
+        }
+    }
+
     /// Fires exactly one timer, when one is due.
     fn fire(&mut self, due: Option<DueTimer>) {
         match due {
@@ -247,6 +268,7 @@ impl Turn<'_> {
         } else {
             Vec::new()
         };
+        let told_before = self.lines_of(event);
         let held = self.held_before(event);
         let folded = self.profile.fold(event, &self.plan.policy, self.now);
         let mut counts = StepCounts {
@@ -260,10 +282,10 @@ impl Turn<'_> {
         self.take_exits(event, &carts_before, &folded);
         match &event.body {
             Body::Order(order) => {
-                self.suppress_after_purchase(event, order, &folded);
-                if folded.order == Some(OrderNews::New) {
-                    self.recall_suppressed();
+                if folded.order != Some(OrderNews::Update) {
+                    self.remember_carts(&carts_before, order, event.effective_time);
                 }
+                self.suppress_after_purchase(event, order, &folded, told_before.as_deref());
                 self.convert(event, order, &folded);
             }
             Body::OrderStatus(status) if folded.first_reversal => {

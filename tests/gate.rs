@@ -341,7 +341,10 @@ fn stands_at_the_gate(faults: &[&Fault]) -> (String, String) {
     {
         (fault.before)(&mut shop);
     }
-    for fault in faults.iter().filter(|fault| fault.check != "priority") {
+    let mut rest: Vec<_> = faults.iter().filter(|f| f.check != "priority").collect();
+    // Whatever the customer does after a flow was taken away ends it at once: that comes last.
+    rest.sort_by_key(|fault| fault.check == "flow");
+    for fault in rest {
         (fault.policy)(&mut shop.plan.policy);
         (fault.after)(&mut shop);
     }

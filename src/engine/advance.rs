@@ -167,7 +167,8 @@ impl Turn<'_> {
         }
     }
 
-    /// A higher priority took the slot of a contact that had not left: its instance waits for another, and passes the whole gate again.
+    /// A higher priority took the slot of a contact that had not left: its instance waits for another, and passes the whole gate again. One
+    /// that has fallen silent since has nothing more to say.
     pub(super) fn give_way(&mut self, id: DecisionId) {
         let waits = |instance: &Instance| {
             instance.phase == Phase::Handed
@@ -178,9 +179,21 @@ impl Turn<'_> {
         };
         let (now, armed) = (self.now, self.armed());
         let instances = &mut self.profile.running.instances;
-        if let Some(index) = instances.iter().position(waits)
-            && let Some(instance) = instances.get_mut(index)
-        {
+        let Some(index) = instances.iter().position(waits) else {
+            return;
+        };
+        let Some(instance) = instances.get_mut(index) else {
+            return;
+        };
+        let is_silent = instance
+            .handed
+            .last()
+            .is_some_and(|last| last.step != instance.step);
+        if is_silent {
+            // It ends by its timer: the gate that is being passed counts on the others' places.
+            instance.due = now;
+            instance.armed = armed;
+        } else {
             instance.attempt += 1;
             wait(instance, now, armed);
         }
@@ -301,7 +314,10 @@ impl Turn<'_> {
 
     /// The instance's time is over before it said all it had to say.
     pub(super) fn expire(&mut self, index: usize, flow: &Flow) {
-        let instance = self.profile.running.instances.remove(index);
+        let mut instance = self.profile.running.instances.remove(index);
+        if self.has_said(&instance) {
+            instance.step += 1;
+        }
         let id = Name {
             birth: &instance.birth,
             flow: &instance.flow,
@@ -319,14 +335,23 @@ impl Turn<'_> {
 
     /// The flow was taken away, or its stored text no longer compiles (FL-1). What it handed over and is still unsent is retracted: nobody
     /// would look after it any more.
-    fn end_inactive(&mut self, index: usize) {
-        let instance = self.profile.running.instances.remove(index);
+    pub(super) fn end_inactive(&mut self, index: usize) {
+        let Some(instance) = self.profile.running.instances.get(index) else {
+            return;
+        };
+        if let Some(flow) = self.flow_of(instance) {
+            return self.end_instance(index, &flow, Reason::FlowInactive, None);
+        }
+        let mut instance = self.profile.running.instances.remove(index);
         let mut recalled = false;
         for handed in &instance.handed {
             recalled |= self.recall(handed.decision, Reason::FlowInactive);
         }
         if recalled {
             return;
+        }
+        if self.has_said(&instance) {
+            instance.step += 1;
         }
         let id = Name {
             birth: &instance.birth,

@@ -122,6 +122,8 @@ fn scope(cap: &Cap) -> String {
 fn window(cap: &Cap) -> String {
     match cap.window {
         Window::Rolling(span) => span.to_string(),
+        Window::Days(1) => "1 calendar day".to_owned(),
+        Window::Weeks(1) => "1 calendar week".to_owned(),
         Window::Days(days) => format!("{days} calendar days"),
         Window::Weeks(weeks) => format!("{weeks} calendar weeks"),
     }

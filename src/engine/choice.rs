@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Plan;
 use super::advance::step_of;
-use super::gate::{Ruling, Wish, examine};
+use super::gate::{Promoted, Ruling, Wish, examine};
 use super::turn::{Subject, Turn};
 use crate::decision::{Check, DecisionId, Offer, Reason, Seen};
 use crate::event::EventType;
@@ -236,7 +236,7 @@ fn wish<'a>(
     step: &'a Step,
     instance: &'a Instance,
     offer: Option<&'a Offer>,
-    products: &'a [String],
+    products: &'a [Promoted],
 ) -> Wish<'a> {
     Wish {
         channel,

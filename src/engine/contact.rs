@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::advance::step_of;
 use super::choice::Tried;
 use super::context::context;
-use super::gate::{Ruling, Wish};
+use super::gate::{Promoted, Ruling, Wish};
 use super::quiet::next_quiet;
 use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{
@@ -14,7 +14,7 @@ use crate::decision::{
 use crate::flow::{Class, Condition, Flow, InstanceKey, Occasion, OfferTemplate};
 use crate::policy::{Channel, Policy};
 use crate::profile::running::{Instance, Phase};
-use crate::profile::{Contact, Profile};
+use crate::profile::{Cart, Contact, Profile};
 use crate::value::Timestamp;
 
 /// Names an address without showing it: a keyed hash of channel and address, 32 hex digits.
@@ -163,16 +163,22 @@ impl Turn<'_> {
     }
 
     /// Products that the instance would speak of.
-    pub(super) fn products_of(&self, instance: &Instance) -> Vec<String> {
+    pub(super) fn products_of(&self, instance: &Instance) -> Vec<Promoted> {
         let cart = instance
             .cart_id
             .as_deref()
             .and_then(|id| self.profile.carts.get(id));
-        let lines = cart
-            .into_iter()
-            .flat_map(|cart| cart.items().map(|line| line.product_id.clone()));
-        let about = instance.about.iter().map(|about| about.product_id.clone());
-        lines.chain(about).collect()
+        let lines = cart.into_iter().flat_map(Cart::items);
+        let lines = lines.map(|line| (&line.product_id, &line.group_id));
+        let about = instance.about.iter();
+        let about = about.map(|about| (&about.product_id, &about.group_id));
+        lines
+            .chain(about)
+            .map(|(product_id, group_id)| Promoted {
+                product_id: product_id.clone(),
+                group_id: group_id.clone(),
+            })
+            .collect()
     }
 
     fn defer(&mut self, index: usize, flow: &Flow, tried: Tried, until: Timestamp, reason: Reason) {

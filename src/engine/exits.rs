@@ -1,12 +1,13 @@
 //! What ends a running instance: purchases that made it pointless, other exits, and successes that an event of the customer is.
 
+use super::advance::step_of;
 use super::turn::{Name, Subject, Turn, place_at};
 use crate::decision::{Check, Reason, VerdictKind, Why};
 use crate::event::{Body, Event, EventType, Order, Stream};
 use crate::flow::{Exit, Flow, InstanceKey, Relevance, Success};
 use crate::profile::fold::Folded;
-use crate::profile::running::{Instance, Phase};
-use crate::profile::{Cart, Carts, OrderNews};
+use crate::profile::running::{HandedStep, Instance, Phase};
+use crate::profile::{Cart, Carts, Contact, OrderNews};
 
 /// Is one category the other, or above or below it?
 fn related(a: &str, b: &str) -> bool {
@@ -147,14 +148,15 @@ impl Turn<'_> {
         reason: Reason,
         by: Option<&Check>,
     ) {
-        let instance = self.profile.running.instances.remove(index);
+        let mut instance = self.profile.running.instances.remove(index);
         let mut recalled = false;
         for handed in &instance.handed {
             recalled |= self.recall_by(handed.decision, reason, by);
         }
-        let steps = u32::try_from(flow.steps.len()).unwrap_or(u32::MAX);
-        let has_more = instance.phase == Phase::Waiting || instance.step + 1 < steps;
-        if !recalled && has_more {
+        if self.has_said(&instance) {
+            instance.step += 1;
+        }
+        if !recalled && step_of(flow, instance.step).is_some() {
             self.skip(
                 &instance,
                 flow,
@@ -163,6 +165,17 @@ impl Turn<'_> {
                 by.cloned().into_iter().collect(),
             );
         }
+    }
+
+    /// Did the current step of an instance speak? Then the one after it is what it has yet to say.
+    pub(super) fn has_said(&self, instance: &Instance) -> bool {
+        let contacts = &self.profile.contacts;
+        // It was to speak anew, and the contact that it was recalled for left all the same.
+        let left = |handed: &HandedStep| {
+            let contact = contacts.get(handed.decision);
+            handed.step == instance.step && contact.is_some_and(Contact::was_sent)
+        };
+        instance.phase == Phase::Handed || instance.handed.last().is_some_and(left)
     }
 
     /// Logs that an instance will not speak.

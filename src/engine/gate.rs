@@ -37,7 +37,15 @@ pub(super) struct Wish<'a> {
     /// Instance key, or request id.
     pub(super) instance: &'a str,
     /// Products that the message is about; empty when about none in particular.
-    pub(super) products: &'a [String],
+    pub(super) products: &'a [Promoted],
+}
+
+/// A product that a message is about.
+#[derive(Clone, Debug)]
+pub(super) struct Promoted {
+    pub(super) product_id: String,
+    /// What all variants share: one that was bought stands for all.
+    pub(super) group_id: Option<String>,
 }
 
 impl<'a> Wish<'a> {

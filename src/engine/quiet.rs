@@ -6,6 +6,7 @@
 use jiff::tz::TimeZone;
 
 use super::calendar::{local_day, local_time};
+use crate::flow::moment::WEEKDAYS;
 use crate::policy::QuietRule;
 use crate::value::Timestamp;
 
@@ -34,12 +35,29 @@ pub(super) fn describe(rules: &[QuietRule], country: Option<&str>) -> String {
         let (from, to) = (rule.hours.from.0, rule.hours.to.0);
         let (from_hour, to_hour) = (from / 60, to / 60);
         format!(
-            "{from_hour:02}:{:02}-{to_hour:02}:{:02}",
+            "{from_hour:02}:{:02}-{to_hour:02}:{:02}{}",
             from % 60,
-            to % 60
+            to % 60,
+            days(rule)
         )
     });
     hours.collect::<Vec<_>>().join(", ")
+}
+
+/// ` on saturday and sunday`; nothing for every day.
+fn days(rule: &QuietRule) -> String {
+    let on: Vec<&str> = WEEKDAYS
+        .into_iter()
+        .zip(rule.weekdays)
+        .filter_map(|(name, on)| on.then_some(name))
+        .collect();
+    match on.split_last() {
+        Some((last, before)) if !before.is_empty() && on.len() < WEEKDAYS.len() => {
+            format!(" on {} and {last}", before.join(", "))
+        }
+        Some((only, [])) => format!(" on {only}"),
+        Some(_) | None => String::new(),
+    }
 }
 
 /// Beginning and end of every stretch near `at`.
@@ -190,6 +208,10 @@ mod tests {
             Some("2026-03-01T17:00:00Z")
         );
         assert_eq!(until(&rules, Some("DE"), "2026-03-02T12:00:00Z"), None);
+        assert_eq!(
+            describe(&rules, Some("DE")),
+            "21:00-09:00, 00:00-18:00 on sunday"
+        );
         // Where a rule names the country, only those count.
         assert_eq!(
             until(&rules, Some("ES"), "2026-03-02T12:00:00Z").as_deref(),

@@ -3,11 +3,11 @@
 use super::gate::{self, Wish};
 use super::turn::{Name, Turn};
 use crate::decision::{DecisionId, Message, Reason, Scope, Suppress, VerdictKind, Why};
-use crate::event::{Event, Order, OrderStatus, Product, Refund};
+use crate::event::{Body, Event, Order, OrderStatus, Product, Refund};
 use crate::flow::Class;
 use crate::profile::fold::Folded;
-use crate::profile::running::Instance;
-use crate::profile::{Block, BlockOn, Contact, OrderNews, Supply, limits};
+use crate::profile::running::{About, Instance};
+use crate::profile::{Block, BlockOn, Cart, Carts, Contact, Item, OrderNews, Supply, limits};
 use crate::value::{ProfileKey, Span, Timestamp};
 
 /// A suppression about to begin.
@@ -51,30 +51,99 @@ impl Turn<'_> {
             .collect()
     }
 
-    /// A purchase: the pause of marketing, and what was bought is not promoted.
+    /// The products of the order that an event tells anew, as they were known before it.
+    pub(super) fn lines_of(&self, event: &Event) -> Option<Vec<String>> {
+        let Body::Order(order) = &event.body else {
+            return None;
+        };
+        let known = self.profile.orders.get(&order.order_id)?;
+        let lines = known.lines.iter();
+        Some(lines.map(|line| line.product_id.clone()).collect())
+    }
+
+    /// An order of effective time `at` closed carts: what their instances speak of is what was in them by then.
+    pub(super) fn remember_carts(&mut self, before: &[Cart], order: &Order, at: Timestamp) {
+        for instance in &mut self.profile.running.instances {
+            let cart_id = instance.cart_id.as_deref();
+            let cart = before
+                .iter()
+                .find(|cart| Some(cart.cart_id.as_str()) == cart_id);
+            let Some(cart) = cart.filter(|cart| Carts::is_bought_by(cart, order)) else {
+                continue;
+            };
+            let is_bought = |line: &&Item| {
+                let mut bought = order.products.iter();
+                bought.any(|product| {
+                    line.same_product(&product.product_id, product.group_id.as_deref())
+                })
+            };
+            let is_new = |line: &&Item| {
+                let mut about = instance.about.iter();
+                about.all(|about| about.product_id != line.product_id)
+            };
+            let lines = cart.items().filter(|line| line.at <= at);
+            let mut lines: Vec<&Item> = lines.filter(is_new).collect();
+            // Those first that are still to be had: there is not room for all.
+            lines.sort_by_key(is_bought);
+            let lines = lines.into_iter().map(|line| About {
+                product_id: line.product_id.clone(),
+                group_id: line.group_id.clone(),
+                category: line.category.clone(),
+            });
+            let lines: Vec<About> = lines.collect();
+            instance.about.extend(lines);
+            instance.about.truncate(limits::ABOUT);
+        }
+    }
+
+    /// A purchase: the pause of marketing, and what was bought is not promoted. `told_before`: of an order that was known its products until
+    /// now; those that came to it since are bought as well.
     pub(super) fn suppress_after_purchase(
         &mut self,
         event: &Event,
         order: &Order,
         folded: &Folded,
+        told_before: Option<&[String]>,
     ) {
-        if folded.order != Some(OrderNews::New) {
-            return;
+        match (folded.order, told_before) {
+            (Some(OrderNews::New), _) => {
+                let cooloff = self.plan.policy.purchase_cooloff;
+                if cooloff != Span::ZERO {
+                    let until = event.effective_time.plus(cooloff);
+                    let scopes = vec![Scope::Class(Class::Marketing)];
+                    self.suppress_purchase(event, order, Reason::PurchaseCooloff, scopes, until);
+                }
+                self.suppress_bought(event, order, &order.products);
+            }
+            (Some(OrderNews::Update), Some(told_before)) => {
+                let now_known = self.lines_of(event).unwrap_or_default();
+                let is_added = |product: &&Product| {
+                    now_known.contains(&product.product_id)
+                        && !told_before.contains(&product.product_id)
+                };
+                let added = order.products.iter().filter(is_added).cloned();
+                let added: Vec<Product> = added.collect();
+                if added.is_empty() {
+                    return;
+                }
+                self.suppress_bought(event, order, &added);
+            }
+            (Some(OrderNews::Update | OrderNews::AlreadyCancelled) | None, _) => return,
         }
+        self.recall_suppressed();
+    }
+
+    /// What was bought is not promoted.
+    fn suppress_bought(&mut self, event: &Event, order: &Order, products: &[Product]) {
         let policy = &self.plan.policy;
         let at = event.effective_time;
-        if policy.purchase_cooloff != Span::ZERO {
-            let until = at.plus(policy.purchase_cooloff);
-            let scopes = vec![Scope::Class(Class::Marketing)];
-            self.suppress_purchase(event, order, Reason::PurchaseCooloff, scopes, until);
-        }
         if policy.bought_product == Span::ZERO {
             return;
         }
         // A product whose use is known may be promoted again shortly before it is used up; the others all together.
         let mut together: Vec<Product> = Vec::new();
         let mut alone: Vec<(&Product, Timestamp)> = Vec::new();
-        for product in &order.products {
+        for product in products {
             let is_known =
                 |(known, _): &(&Product, Timestamp)| known.product_id == product.product_id;
             if alone.iter().any(is_known) {
@@ -99,25 +168,26 @@ impl Turn<'_> {
             };
             block.reason == Reason::PurchasedRelevant && alone.iter().any(outlasts)
         };
+        let gone: Vec<Scope> = alone
+            .iter()
+            .flat_map(|(scopes, _)| scopes)
+            .cloned()
+            .collect();
         if !alone.is_empty() {
-            let gone: Vec<Scope> = alone
-                .iter()
-                .flat_map(|(scopes, _)| scopes)
-                .cloned()
-                .collect();
             self.release_scopes(event, &gone, Reason::PurchasedRelevant, longer);
         }
         for (scopes, until) in alone {
             self.suppress_purchase(event, order, Reason::PurchasedRelevant, scopes, until);
         }
         let until = at.plus(policy.bought_product);
-        let scopes = product_scopes(&together);
+        let mut scopes = product_scopes(&together);
+        scopes.retain(|scope| !gone.contains(scope));
         self.suppress_purchase(event, order, Reason::PurchasedRelevant, scopes, until);
     }
 
     /// Retracts what was handed over, has not left, and would not pass the gate's check of suppressions any more; an instance that it was of
     /// ends, as it would at the gate.
-    pub(super) fn recall_suppressed(&mut self) {
+    fn recall_suppressed(&mut self) {
         let mut pending: Vec<(Timestamp, DecisionId, Reason)> = self
             .profile
             .contacts

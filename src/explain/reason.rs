@@ -98,8 +98,8 @@ impl Told<'_> {
     fn window(&self) -> String {
         let window = self.check.window.as_deref().unwrap_or_default();
         match window {
-            "1 calendar days" => "a calendar day".to_owned(),
-            "1 calendar weeks" => "a calendar week".to_owned(),
+            "1 calendar day" => "a calendar day".to_owned(),
+            "1 calendar week" => "a calendar week".to_owned(),
             other => other
                 .parse::<Span>()
                 .map_or_else(|_| other.to_owned(), span),
@@ -137,9 +137,11 @@ impl Told<'_> {
             );
         }
         match self.entry.kind {
-            VerdictKind::Suppress => format!("they bought it ({})", self.event()),
+            // An earlier suppression gives way to the one that this purchase begins.
+            VerdictKind::Suppress | VerdictKind::Release => {
+                format!("they bought it ({})", self.event())
+            }
             VerdictKind::Send
-            | VerdictKind::Release
             | VerdictKind::Cancel
             | VerdictKind::Refuse
             | VerdictKind::Defer

@@ -10,17 +10,47 @@ use crate::value::Timestamp;
 /// Whose hours times are told in.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    /// For customers whose own zone is unknown.
     zone: TimeZone,
+    name: String,
+    /// Not only for decisions that know no zone of their customer.
+    is_for_all: bool,
 }
 
 impl Reader {
     /// `zone` (IANA) is for customers whose own is unknown; an unknown one is UTC.
     #[must_use]
     pub fn new(zone: &str) -> Self {
+        let known = TimeZone::get(zone).ok();
         Self {
-            zone: TimeZone::get(zone).unwrap_or(TimeZone::UTC),
+            name: known.as_ref().map_or("UTC", |_| zone).to_owned(),
+            zone: known.unwrap_or(TimeZone::UTC),
+            is_for_all: false,
         }
+    }
+
+    /// For the decisions of one customer, all in one zone: the one that the newest of them knows, else `zone`.
+    #[must_use]
+    pub fn of(entries: &[Entry], zone: &str) -> Self {
+        let known = entries.iter().filter(|entry| entry.time_zone.is_some());
+        let newest = known.max_by_key(|entry| entry.decided_at);
+        let own = newest.and_then(|entry| entry.time_zone.as_deref());
+        let own = own.filter(|own| TimeZone::get(own).is_ok());
+        Self {
+            is_for_all: true,
+            ..Self::new(own.unwrap_or(zone))
+        }
+    }
+
+    /// The zone's name.
+    #[must_use]
+    pub fn zone(&self) -> &str {
+        &self.name
+    }
+
+    /// An instant that is no decision's: date and time.
+    #[must_use]
+    pub fn at(&self, at: Timestamp) -> String {
+        crate::words::local(at, None, &self.name)
     }
 
     /// An instant as the entry's customer reads it: date and time.
@@ -74,6 +104,12 @@ impl Reader {
                 };
                 format!("From now on {} {until}: {because}.", scopes(entry))
             }
+            VerdictKind::Release if entry.closed_reason() == Some(Reason::PurchasedRelevant) => {
+                format!(
+                    "What was suppressed {} is suppressed until another date: {because}.",
+                    on(entry)
+                )
+            }
             VerdictKind::Release => {
                 format!(
                     "What was suppressed {} is free again: {because}.",
@@ -86,7 +122,7 @@ impl Reader {
     }
 
     pub(super) fn hours(&self, entry: &Entry) -> Hours {
-        let own = entry.time_zone.as_deref();
+        let own = entry.time_zone.as_deref().filter(|_| !self.is_for_all);
         Hours {
             zone: own
                 .and_then(|zone| TimeZone::get(zone).ok())
@@ -153,7 +189,7 @@ fn on(entry: &Entry) -> String {
     )
 }
 
-fn flow(entry: &Entry) -> String {
+pub(super) fn flow(entry: &Entry) -> String {
     let flow = entry.flow.as_deref().unwrap_or("a campaign");
     match entry.instance.as_deref() {
         // A flow of one instance per customer has nothing to name.

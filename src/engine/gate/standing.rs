@@ -1,6 +1,6 @@
 //! Who the customer is to us: what they allow, where they can be reached, what was suppressed, what they went through.
 
-use super::{Gate, Ruling, Wish};
+use super::{Gate, Promoted, Ruling, Wish};
 use crate::decision::{Reason, Scope, Seen};
 use crate::event::Consent;
 use crate::flow::Class;
@@ -211,16 +211,22 @@ fn covering<'b>(live: &[&'b Block], wish: &Wish<'_>) -> Option<(Reason, &'b Bloc
     let whole = live
         .iter()
         .find(|block| block.scopes.iter().any(|scope| covers_whole(scope, wish)));
-    let covered = |product: &String| {
-        live.iter().find(|block| {
-            block
-                .scopes
-                .iter()
-                .any(|scope| matches!(scope, Scope::Product(id) if id == product))
-        })
+    let names = |scope: &Scope, product: &Promoted| match scope {
+        Scope::Product(id) => *id == product.product_id || Some(id) == product.group_id.as_ref(),
+        Scope::All
+        | Scope::Class(_)
+        | Scope::Flow(_)
+        | Scope::Offer(_)
+        | Scope::Category(_)
+        | Scope::List(_) => false,
     };
+    let covered = |product: &Promoted| {
+        live.iter()
+            .find(|block| block.scopes.iter().any(|scope| names(scope, product)))
+    };
+    let mut products = wish.products.iter();
     let all_bought =
-        wish.class == Class::Marketing && wish.products.iter().all(|id| covered(id).is_some());
+        wish.class == Class::Marketing && products.all(|product| covered(product).is_some());
     whole.map(|block| (block.reason, *block)).or_else(|| {
         let by = wish
             .products
