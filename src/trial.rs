@@ -266,10 +266,12 @@ impl<'a> Stage<'a> {
             let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
             all.join("\n")
         })?;
-        let plan = Plan {
-            flows,
-            policy: policy.clone(),
+        // A test is played in one partition, to which a budget belongs whole.
+        let policy = Policy {
+            partitions: 1,
+            ..policy.clone()
         };
+        let plan = Plan { flows, policy };
         let shared = fold_plan(config, plan, ClockKind::Records);
         let shared = Arc::new(shared.map_err(|error| error.to_string())?);
         Scene::new(shared)

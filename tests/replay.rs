@@ -341,6 +341,27 @@ fn a_changed_delay_a_new_step_and_flows_that_come_and_go_show_as_what_they_are()
 }
 
 #[test]
+fn a_budget_is_split_over_the_partitions_that_there_are() {
+    let scratch = Scratch::new("budget");
+    let config = configuration(&scratch, "EUR", "30m");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let policy = "policy: { budgets: { email: { contacts: 4 } },";
+    scratch.write("tidegate.yaml", &text.replace("policy: {", policy));
+    let events = scratch.write("events.jsonl", &log(60));
+    for partitions in ["1", "2"] {
+        let more = [
+            "--until",
+            "2026-03-01T12:00:00Z",
+            "--partitions",
+            partitions,
+        ];
+        let (_, told) = replay(&config, &events, &more);
+        let sent = figure(&told, &["abandoned_cart", "send", "abandoned_cart"]);
+        assert_eq!(sent, 4, "{partitions}: {told}");
+    }
+}
+
+#[test]
 fn many_customers_may_each_have_several_things_due_at_one_instant() {
     let scratch = Scratch::new("nine");
     let config = configuration(&scratch, "EUR", "1h");

@@ -141,9 +141,11 @@ impl Replay {
     }
 
     fn ready(&self, environment: &Environment) -> Result<Ready, Stop> {
-        let (mut config, plan) = self.settings.load_with_flows(environment)?;
+        let (mut config, mut plan) = self.settings.load_with_flows(environment)?;
         if let Some(partitions) = self.partitions {
             config.topics.partitions = partitions;
+            // Budgets are split over those that there are.
+            plan.policy.partitions = u32::try_from(partitions).unwrap_or(1);
         }
         let input = self.input.as_deref().map(|name| named_input(&config, name));
         let input = input.transpose()?;
