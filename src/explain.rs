@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::{Reason, VerdictKind};
 use crate::value::Timestamp;
 
+mod course;
 mod reason;
 mod sentence;
 mod story;

@@ -46,6 +46,20 @@ pub(crate) fn local(at: Timestamp, own: Option<&str>, zone: &str) -> String {
     instant.to_zoned(zone).strftime(form).to_string()
 }
 
+/// A text in which instants are written as they are on the wire (`2026-03-01T10:00:00Z`), with each as `tell` writes it.
+pub(crate) fn with_times(text: &str, tell: impl Fn(Timestamp) -> String) -> String {
+    let told = |word: &str| {
+        let word_end = word.trim_end_matches([',', ';', ')']);
+        let at = word_end
+            .contains('T')
+            .then(|| Timestamp::parse(word_end))??;
+        Some(format!("{}{}", tell(at), word.get(word_end.len()..)?))
+    };
+    let words = text.split(' ');
+    let words = words.map(|word| told(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// A length of time to within its two largest units: `2 h 30 min`, `3 d`.
 pub(crate) fn span(span: Span) -> String {
     let units = [
@@ -122,6 +136,10 @@ mod tests {
             local(at, Some("Europe/Berlin"), "UTC"),
             "2026-07-01 12:00:07"
         );
+        let told = with_times("email: 1 of 1, cart at 2026-07-01T10:00:07Z; Total", |at| {
+            local(at, None, "Europe/Berlin")
+        });
+        assert_eq!(told, "email: 1 of 1, cart at 2026-07-01 12:00:07; Total");
         let at = Timestamp::parse("2026-07-01T10:00:00Z").unwrap();
         assert_eq!(local(at, None, "America/New_York"), "2026-07-01 06:00");
     }

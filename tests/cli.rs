@@ -89,7 +89,7 @@ fn a_single_file_is_tested_against_the_flows_that_stand_beside_it() {
     let one = write("one.yaml", &(flow("one") + tests));
     let (code, out, told) = said(&["test", &one]);
     assert_eq!((code, told.as_str()), (0, ""), "{out}");
-    assert!(out.contains("1 tests, 0 failed"), "{out}");
+    assert!(out.contains("1 test, 0 failed"), "{out}");
     write("other.yaml", "flow: other\nclass: [\n");
     let (code, out, _) = said(&["test", &one]);
     assert_eq!(code, 1);

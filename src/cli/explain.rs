@@ -84,7 +84,6 @@ impl Explain {
             },
             (None, _, _) => Question::All,
         };
-        let reader = Reader::new(&zone);
         if let Question::Flow { flow, .. } = &question
             && !found.flows.contains(flow)
             && Path::new(&self.settings.config).exists()
@@ -100,11 +99,11 @@ impl Explain {
             flows,
             ..
         } = found.in_order();
+        let reader = Reader::of(&entries, &zone);
         let account = Account::of(&question, &entries, window, &flows, &reader);
         let telling = Telling {
             reader: &reader,
             paint: Paint::of(environment),
-            zone: &zone,
             profile: key.as_str(),
             details: matches!(question, Question::Decision(_)),
         };
@@ -211,7 +210,6 @@ impl Found {
 struct Telling<'a> {
     reader: &'a Reader,
     paint: Paint,
-    zone: &'a str,
     profile: &'a str,
     /// Tell of the checks, too.
     details: bool,
@@ -219,10 +217,6 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     fn text(&self, account: &Account<'_>, known: usize, window: Window) -> String {
-        let zone = account
-            .asked
-            .iter()
-            .find_map(|entry| entry.time_zone.as_deref());
         // Of a topic only the customer's partition is read: its decisions are not all that there are.
         let read = window.partition.map_or_else(
             || "the log".to_owned(),
@@ -232,7 +226,7 @@ impl Telling<'_> {
             "{}  {known} of the {} decisions in {read} are theirs; times in {}\n",
             self.paint.on(Tone::Title, self.profile),
             crate::words::count(window.lines),
-            zone.unwrap_or(self.zone)
+            self.reader.zone()
         );
         if window.unreadable > 0 {
             let unreadable = crate::words::count(window.unreadable);
@@ -308,6 +302,8 @@ impl Telling<'_> {
             } else {
                 self.paint.on(Tone::Minus, "✗")
             };
+            // As the sentence has it, not as the wire does.
+            let detail = crate::words::with_times(detail, |at| self.reader.at(at));
             let line = format!("  {sign} {check:<16} {detail}");
             text.push_str(line.trim_end());
             text.push('\n');

@@ -121,7 +121,8 @@ fn tell(report: &Report, coverage: bool, paint: Paint, output: Output<'_>) -> Re
         }
     }
     let count = report.played.len();
-    writeln!(output, "{count} tests, {failed} failed")?;
+    let tests = if count == 1 { "test" } else { "tests" };
+    writeln!(output, "{count} {tests}, {failed} failed")?;
     if coverage {
         write!(output, "{}", report.coverage)?;
     }

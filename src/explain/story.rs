@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::course::instances;
+use super::sentence::{flow, message};
 use super::{Entry, Reader};
 use crate::decision::VerdictKind;
 use crate::value::{Span, Timestamp};
@@ -142,9 +144,18 @@ impl<'a> Account<'a> {
                 .iter()
                 .filter_map(|check| check.decision_id.clone()),
         );
-        let same_instance = |entry: &&Entry| {
+        let of_key = |entry: &&Entry| {
             entry.flow.is_some() && (&entry.flow, &entry.instance) == (&asked.flow, &asked.instance)
         };
+        let of_key: Vec<&Entry> = entries.iter().filter(of_key).collect();
+        let instances = instances(&of_key);
+        let number = |wanted: &Entry| {
+            let mut places = of_key.iter();
+            let place = places.position(|entry| entry.decision_id == wanted.decision_id)?;
+            instances.get(place).copied().flatten()
+        };
+        let own = number(asked);
+        let same_instance = |entry: &&Entry| own.is_some() && number(entry) == own;
         let is_asked = |entry: &&Entry| entry.decision_id == asked.decision_id;
         for entry in entries.iter().filter(|entry| !is_asked(entry)) {
             let earlier = entry.decided_at <= asked.decided_at;
@@ -183,22 +194,18 @@ impl<'a> Account<'a> {
             .copied()
             .filter(|entry| apart(entry) <= AROUND)
             .collect();
-        let spoke = self
-            .asked
-            .iter()
-            .find(|entry| entry.kind == VerdictKind::Send)
-            .copied();
-        match (self.asked.is_empty(), spoke) {
-            (false, Some(sent)) => self.notes.push(format!(
-                "They did get it, as far as it is ours to say: `{flow}` handed a message over at {}.",
-                reader.when(sent, sent.decided_at)
+        let sends = self.asked.iter().copied();
+        let sends = sends.filter(|entry| entry.kind == VerdictKind::Send);
+        let spoke = sends.min_by_key(|entry| apart(entry));
+        let fate = spoke.map(|sent| Fate::of(sent, entries));
+        match (self.asked.is_empty(), spoke.zip(fate)) {
+            (false, Some((sent, fate))) => self.notes.push(told(sent, fate, reader)),
+            (false, None) => self.notes.push(format!(
+                "`{flow}` handed nothing over in the three days before and after."
             )),
-            (false, None) => self
-                .notes
-                .push(format!("`{flow}` handed nothing over in the three days before and after.")),
-            (true, _) => self.nothing(flow, at, &own, entries, window, reader),
+            (true, _) => self.nothing(flow, at, &own, window, reader),
         }
-        if spoke.is_none() {
+        if fate.is_none_or(|fate| !fate.may_have_reached()) {
             self.in_force = in_force(entries, at);
         }
     }
@@ -209,7 +216,6 @@ impl<'a> Account<'a> {
         flow: &str,
         at: Timestamp,
         own: &[&Entry],
-        entries: &[Entry],
         window: Window,
         reader: &Reader,
     ) {
@@ -238,9 +244,7 @@ impl<'a> Account<'a> {
                     .to_owned(),
             ),
             Some((first, last)) => {
-                let show = |at: Timestamp| {
-                    entries.first().map_or_else(|| at.to_string(), |entry| reader.when(entry, at))
-                };
+                let show = |at: Timestamp| reader.at(at);
                 self.notes.push(format!(
                     "The log that was read does not cover that time: it holds decisions from {} to {}.",
                     show(first),
@@ -249,6 +253,93 @@ impl<'a> Account<'a> {
             }
             None => self.notes.push("The log that was read holds no decision at all.".to_owned()),
         }
+    }
+}
+
+/// What became of a message that was handed over, by the log.
+#[derive(Clone, Copy, Debug)]
+struct Fate<'a> {
+    /// The first that was told of it: sent, delivered, …
+    arrived: Option<&'a Entry>,
+    /// The last that was told of it: failed, cancelled, …
+    failed: Option<&'a Entry>,
+    recalled: Option<&'a Entry>,
+}
+
+impl<'a> Fate<'a> {
+    fn of(sent: &Entry, entries: &'a [Entry]) -> Self {
+        let id = Some(sent.decision_id.as_str());
+        let outcomes = || entries.iter().filter(|entry| entry.target.as_deref() == id);
+        let is = |entry: &&Entry, names: &[&str]| {
+            let outcome = entry.outcome.as_deref();
+            outcome.is_some_and(|outcome| names.contains(&outcome))
+        };
+        Self {
+            arrived: outcomes().find(|entry| is(entry, &ARRIVED)),
+            failed: outcomes().rfind(|entry| is(entry, &FAILED)),
+            recalled: entries.iter().find(|entry| entry.cancels.as_deref() == id),
+        }
+    }
+
+    /// Not known never to have.
+    const fn may_have_reached(self) -> bool {
+        match (self.arrived, self.failed, self.recalled) {
+            (Some(_), _, _) => true,
+            (None, failed, recalled) => failed.is_none() && recalled.is_none(),
+        }
+    }
+}
+
+/// Receipts of a message that left.
+const ARRIVED: [&str; 8] = [
+    "sent",
+    "delivered",
+    "opened",
+    "clicked",
+    "replied",
+    "acted",
+    "complained",
+    "unsubscribed",
+];
+/// Receipts of one that did not, or not for good.
+const FAILED: [&str; 5] = ["bounced", "dropped", "failed", "expired", "cancelled"];
+
+/// Did they get it? As far as it is ours to say.
+fn told(sent: &Entry, fate: Fate<'_>, reader: &Reader) -> String {
+    let at = |entry: &Entry| reader.when(entry, entry.decided_at);
+    let word = |entry: &'_ Entry| entry.outcome.clone().unwrap_or_default();
+    let what = format!(
+        "the {} of {}, handed over at {}",
+        message(sent.channel.as_deref().unwrap_or_default()),
+        flow(sent),
+        at(sent)
+    );
+    match (fate.arrived, fate.failed, fate.recalled) {
+        (_, Some(failed), None) => {
+            format!(
+                "They did not get it: {what}, was reported as {} at {}.",
+                word(failed),
+                at(failed)
+            )
+        }
+        (None, Some(failed), Some(recalled)) => format!(
+            "They did not get it: {what}, was recalled at {} and reported as {} at {}.",
+            at(recalled),
+            word(failed),
+            at(failed)
+        ),
+        (Some(arrived), _, _) => format!(
+            "They did get it, as far as it is ours to say: {what}, was reported as {} at {}.",
+            word(arrived),
+            at(arrived)
+        ),
+        (None, None, Some(recalled)) => format!(
+            "They were not to get it any more: {what}, was recalled at {}. Its sender has not said whether it had left by then.",
+            at(recalled)
+        ),
+        (None, None, None) => format!(
+            "They were to get it: {what}. What became of it the log does not say: no receipt of it was read."
+        ),
     }
 }
 
@@ -265,4 +356,85 @@ fn in_force(entries: &[Entry], at: Timestamp) -> Vec<&Entry> {
         .filter(|entry| entry.until.is_none_or(|until| until > at))
         .filter(|entry| !released.contains(entry.decision_id.as_str()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A decision of `cart`, as a line of the log.
+    fn entry(at: &str, verdict: &str, instance: &str, more: serde_json::Value) -> Entry {
+        let mut line = serde_json::json!({
+            "decision_id": format!("{verdict}-{instance}"), "verdict": verdict, "profile": "c:1", "channel": "email",
+            "reason": "cart", "decided_at": format!("2026-03-02T{at}Z"), "flow": "cart", "instance": instance, "step": 1, "steps": 1,
+            "cause": { "topic": "t", "partition": 0, "offset": 0, "event_id": "e" },
+        });
+        if let (Some(line), serde_json::Value::Object(more)) = (line.as_object_mut(), more) {
+            line.extend(more);
+        }
+        Entry::read(line.to_string().as_bytes()).unwrap()
+    }
+
+    fn told(entries: &[Entry], hour: &str) -> String {
+        let question = Question::Flow {
+            flow: "cart".to_owned(),
+            at: Timestamp::parse(&format!("2026-03-02T{hour}:00:00Z")).unwrap(),
+        };
+        let flows = BTreeSet::from(["cart".to_owned()]);
+        let reader = Reader::of(entries, "UTC");
+        let account = Account::of(&question, entries, Window::default(), &flows, &reader);
+        account.notes.join(" ")
+    }
+
+    #[test]
+    fn whether_they_got_it_is_told_of_the_message_nearest_to_the_question_and_by_what_became_of_it()
+    {
+        let log = [
+            entry("09:00:00", "send", "k1", serde_json::json!({})),
+            entry(
+                "09:10:00",
+                "cancel",
+                "k1",
+                serde_json::json!({ "cancels": "send-k1" }),
+            ),
+            entry("12:00:00", "send", "k2", serde_json::json!({})),
+            entry(
+                "12:01:00",
+                "outcome",
+                "k2",
+                serde_json::json!({ "target": "send-k2", "outcome": "delivered" }),
+            ),
+            entry(
+                "13:00:00",
+                "outcome",
+                "k1",
+                serde_json::json!({ "target": "send-k1", "outcome": "cancelled" }),
+            ),
+        ];
+        assert_eq!(
+            told(&log, "09"),
+            "They did not get it: the e-mail of `cart` for k1, handed over at 2026-03-02 09:00, was recalled at 2026-03-02 09:10 and \
+             reported as cancelled at 2026-03-02 13:00."
+        );
+        assert_eq!(
+            told(&log[..4], "09"),
+            "They were not to get it any more: the e-mail of `cart` for k1, handed over at 2026-03-02 09:00, was recalled at 2026-03-02 \
+             09:10. Its sender has not said whether it had left by then."
+        );
+        assert!(told(&log, "12").starts_with(
+            "They did get it, as far as it is ours to say: the e-mail of `cart` for k2,"
+        ));
+    }
+
+    #[test]
+    fn all_times_of_an_answer_are_of_one_zone_and_it_is_named() {
+        let mut log = [
+            entry("09:00:00", "send", "k1", serde_json::json!({})),
+            entry("10:00:00", "send", "k2", serde_json::json!({})),
+        ];
+        log[1].time_zone = Some("Europe/Berlin".to_owned());
+        let reader = Reader::of(&log, "UTC");
+        assert_eq!(reader.zone(), "Europe/Berlin");
+        assert_eq!(reader.when(&log[0], log[0].decided_at), "2026-03-02 10:00");
+    }
 }

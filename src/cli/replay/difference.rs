@@ -7,7 +7,12 @@ use crate::cli::paint::{Paint, Tone};
 use crate::flow::FlowSet;
 use crate::replay::diff::{Aspect, Difference, Found, Kind, Made, Row, Sample, Tally};
 use crate::value::Span;
-use crate::words::{count, local, span, wrapped};
+use crate::words::{count, local, span, with_times, wrapped};
+
+/// Columns that lines are broken at.
+const WIDTH: usize = 100;
+/// Kinds of difference of one title that are told one by one; the table above counts them all.
+const KINDS: usize = 12;
 
 /// How the report is written.
 pub(super) struct Telling<'a> {
@@ -51,8 +56,19 @@ impl Telling<'_> {
             if !found.is_empty() {
                 writeln!(text, "\n{}", self.paint.on(Tone::Title, title)).unwrap_or_default();
             }
+            let rest = found.split_off(found.len().min(KINDS));
             for (kind, found) in found {
                 self.found(kind, found, tone, &mut text);
+            }
+            if !rest.is_empty() {
+                let sum = rest.iter().map(|(_, found)| found.count).sum();
+                let kinds = if rest.len() == 1 { "kind" } else { "kinds" };
+                let told = format!(
+                    "{:>9}  … in {} other {kinds}",
+                    count(sum),
+                    count(rest.len() as u64)
+                );
+                writeln!(text, "{}", self.paint.on(Tone::Faint, &told)).unwrap_or_default();
             }
         }
         text
@@ -95,7 +111,11 @@ impl Telling<'_> {
             .map(|(_, found)| found.count)
             .sum();
         let title = self.paint.on(Tone::Title, "Decisions");
-        let mut text = format!("\n{title} over {} events\n", count(self.records));
+        let mut text = format!(
+            "\n{title} over {} events; times where the customer lives, else in {}\n",
+            count(self.records),
+            self.zone
+        );
         if difference.dead_letters > 0 {
             let told = format!(
                 "{} of them are none: nobody decided by these (`replay --dead-letters FILE` shows them)",
@@ -192,10 +212,11 @@ impl Telling<'_> {
 
     fn found(&self, kind: &Kind, found: &Found, tone: Tone, text: &mut String) {
         let head = self.paint.on(tone, &format!("{:>9}", count(found.count)));
-        writeln!(text, "{head}  {}", headline(kind, found.shift)).unwrap_or_default();
+        let told = wrapped(&headline(kind, found.shift), WIDTH - 11, 13);
+        writeln!(text, "{head}  {told}").unwrap_or_default();
         for sample in &found.samples {
             // The words stay together, and a long reason gets lines of its own.
-            let example = wrapped(&self.example(sample), 89, 13);
+            let example = wrapped(&self.example(sample), WIDTH - 13, 13);
             let example = format!("{:11}{example}", "");
             writeln!(text, "{}", self.paint.on(Tone::Faint, &example)).unwrap_or_default();
         }
@@ -234,8 +255,12 @@ impl Telling<'_> {
             }
             (Some(_), None) | (None, _) => write!(text, "  {}", when(shown)).unwrap_or_default(),
         }
-        let decided_by = sample.new.as_ref().and_then(|made| made.check.as_ref());
-        if let Some(check) = decided_by {
+        let decided_by = sample.new.as_ref();
+        if let Some((made, check)) = decided_by.and_then(|made| Some((made, made.check.as_ref()?)))
+        {
+            // Such as the deciding contact's time: by the same clock as the rest of the line.
+            let own = made.time_zone.as_deref();
+            let check = with_times(check, |at| local(at, own, self.zone));
             write!(text, "  ({check})").unwrap_or_default();
         }
         text
@@ -288,7 +313,10 @@ fn headline(kind: &Kind, shift: Option<(Span, Span)>) -> String {
             let mut text = of(old);
             let mut becomes = Vec::new();
             if old.channel != new.channel {
-                becomes.push(new.channel.clone());
+                becomes.push(match new.channel.as_str() {
+                    "" => "no channel".to_owned(),
+                    channel => channel.to_owned(),
+                });
             }
             if (old.verdict, &old.reason) != (new.verdict, &new.reason) {
                 becomes.push(said(new));
@@ -318,5 +346,30 @@ fn told(aspect: Aspect, shift: Option<(Span, Span)>) -> String {
         Aspect::Template => "another template".to_owned(),
         Aspect::Terms => "another offer, priority or end".to_owned(),
         Aspect::Until => "until another time".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::VerdictKind;
+
+    #[test]
+    fn what_comes_to_no_channel_says_so() {
+        let row = |channel: &str, verdict, reason: &str| Row {
+            flow: "cart".to_owned(),
+            channel: channel.to_owned(),
+            verdict,
+            reason: reason.to_owned(),
+        };
+        let kind = Kind::Changed {
+            old: row("email", VerdictKind::Send, "cart"),
+            new: row("", VerdictKind::Skip, "goal_reached"),
+            aspects: BTreeSet::new(),
+        };
+        assert_eq!(
+            headline(&kind, None),
+            "cart · email · send cart → no channel · skip goal_reached"
+        );
     }
 }
