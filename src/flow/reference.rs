@@ -15,8 +15,8 @@ enum Shape {
     Name,
     /// Any text.
     Text,
-    /// A whole number.
-    Whole,
+    /// A whole number from the first to the second.
+    Whole(u32, u32),
     /// `true` or `false`.
     Flag,
     /// One of these words.
@@ -91,7 +91,7 @@ section! { FLOW, FLOW_KEYS, "a flow" {
     "class" [required] = Shape::Words(&["marketing", "service", "transactional"]), "Decides which checks of the gate it meets. No default.", "class: marketing";
     "list" = Shape::Name, "Consent list. Needed unless `transactional`.", "list: offers";
     "reason" = Shape::Text, "What triggers state as their reason; may end in a word of the customer's. Default: the name.", "reason: \"winback_${profile.winback_reason}\"";
-    "priority" = Shape::Whole, "0 to 1000, higher wins. Default 50.", "priority: 60";
+    "priority" = Shape::Whole(0, 1_000), "0 to 1000, higher wins. Default 50.", "priority: 60";
     "exclusive_group" = Shape::Name, "At most one running instance per customer among the flows of a group; the higher priority wins.", "exclusive_group: cart";
     "instance" = Shape::Words(&["cart_id", "order_id", "product_id", "customer"]), "What tells instances apart. Default `customer`.", "instance: cart_id";
     "enter" [required] = Shape::Section(&ENTER), "What begins an instance.", "enter: { events: [product_added] }";
@@ -101,7 +101,7 @@ section! { FLOW, FLOW_KEYS, "a flow" {
     "expires" = Shape::Span, "An instance lives at most that long. Default 7d.", "expires: 3d";
     "max_age" = Shape::Span, "An older event enters nothing. Default 1d.", "max_age: 1d";
     "holdout" = Shape::Share, "The flow's own control group, beside the global one; of marketing flows. Default none.", "holdout: 5%";
-    "offer" = Shape::Section(&OFFER), "What it offers: the same offer does not reach a customer twice, on whatever channel.", "offer: { id: \"cart:${cart_id}\" }";
+    "offer" = Shape::Section(&OFFER), "What it offers. Whom an earlier message with it reached on one channel (an open, a click, a purchase) gets it on no other, its own cascade apart; on the same channel the same template with it leaves once within `same_message`.", "offer: { id: \"cart:${cart_id}\" }";
     "steps" [required] = Shape::List(&STEP), "The cascade: the next step starts only when the one before it failed.", "steps: [{ channel: email, template: cart_reminder }]";
     "tests" = Shape::List(&TEST), "Tests of this flow; run by `tidegate test`, no part of its version.", "tests: [{ name: …, events: […], expect: [] }]";
 } }
@@ -163,7 +163,7 @@ section! { EXPECT, EXPECT_KEYS, "an expected decision" {
     "kind" = Shape::Kind, "What kind of decision.", "kind: trigger";
     "flow" = Shape::Name, "Of which flow.", "flow: abandoned_cart";
     "channel" = Shape::Name, "On which channel.", "channel: email";
-    "step" = Shape::Whole, "Of which step, from 1.", "step: 1";
+    "step" = Shape::Whole(0, 16), "Of which step, from 1.", "step: 1";
     "reason" = Shape::Text, "Why.", "reason: purchased_relevant";
     "template" = Shape::Text, "What is sent.", "template: cart_reminder";
     "instance" = Shape::Text, "Of which instance.", "instance: k-1";
@@ -180,7 +180,9 @@ impl Shape {
         match self {
             Self::Name => pattern("^[a-z][a-z0-9_-]{0,63}$"),
             Self::Text => json!({ "type": "string", "minLength": 1 }),
-            Self::Whole => json!({ "type": "integer", "minimum": 0 }),
+            Self::Whole(least, most) => {
+                json!({ "type": "integer", "minimum": least, "maximum": most })
+            }
             Self::Flag => json!({ "type": "boolean" }),
             Self::Words(words) => json!({ "enum": words }),
             Self::Span => pattern("^[0-9]+(ms|s|m|h|d)$"),
@@ -246,12 +248,29 @@ impl Section {
             .filter(|key| key.required)
             .map(|key| key.name)
             .collect();
-        json!({
+        let mut schema = json!({
             "type": "object",
             "additionalProperties": false,
             "properties": properties,
             "required": required,
-        })
+        });
+        let one_of = self.one_of().iter().map(|key| json!({ "required": [key] }));
+        let one_of: Vec<Json> = one_of.collect();
+        if let (Json::Object(schema), false) = (&mut schema, one_of.is_empty()) {
+            schema.insert("oneOf".to_owned(), Json::Array(one_of));
+        }
+        schema
+    }
+
+    /// Keys of which exactly one has to be there.
+    fn one_of(&self) -> &'static [&'static str] {
+        if std::ptr::eq(self, &ENTER) {
+            &["events", "absence", "at", "becomes"]
+        } else if std::ptr::eq(self, &STEP) {
+            &["channel", "channels"]
+        } else {
+            &[]
+        }
     }
 }
 
@@ -343,19 +362,29 @@ mod tests {
                 let known = &schema["properties"];
                 let closed = schema["additionalProperties"] == false;
                 let required = schema["required"].as_array().into_iter().flatten();
-                map.iter().all(|(key, value)| match known.get(key) {
-                    Some(schema) => fits(schema, value),
-                    None => !closed,
-                }) && required
-                    .into_iter()
-                    .all(|key| map.contains_key(key.as_str().unwrap()))
+                let one_of = schema["oneOf"].as_array();
+                let is_one = one_of.is_none_or(|one_of| {
+                    let is_there =
+                        |way: &&Json| map.contains_key(way["required"][0].as_str().unwrap());
+                    one_of.iter().filter(is_there).count() == 1
+                });
+                is_one
+                    && map.iter().all(|(key, value)| match known.get(key) {
+                        Some(schema) => fits(schema, value),
+                        None => !closed,
+                    })
+                    && required
+                        .into_iter()
+                        .all(|key| map.contains_key(key.as_str().unwrap()))
             }
             (Some("array"), Json::Array(items)) => {
                 items.iter().all(|item| fits(&schema["items"], item))
             }
-            (Some("string"), Json::String(_))
-            | (Some("integer"), Json::Number(_))
-            | (Some("boolean"), Json::Bool(_)) => true,
+            (Some("integer"), Json::Number(number)) => {
+                let number = number.as_i64();
+                number >= schema["minimum"].as_i64() && number <= schema["maximum"].as_i64()
+            }
+            (Some("string"), Json::String(_)) | (Some("boolean"), Json::Bool(_)) => true,
             _ => false,
         }
     }
@@ -373,8 +402,15 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             let mut flow: Json = serde_saphyr::from_str(&text).unwrap();
             assert!(fits(&schema, &flow), "{}", path.display());
-            flow["class"] = "marketting".into();
-            assert!(!fits(&schema, &flow));
+            for (key, wrong) in [
+                ("class", json!("marketting")),
+                ("priority", json!(1_001)),
+                ("enter", json!({ "at": "order", "becomes": "profile.vip" })),
+            ] {
+                let right = std::mem::replace(&mut flow[key], wrong);
+                assert!(!fits(&schema, &flow), "{key}");
+                flow[key] = right;
+            }
             looked += 1;
         }
         assert_eq!(looked, 9);
