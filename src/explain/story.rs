@@ -195,17 +195,30 @@ impl<'a> Account<'a> {
             .filter(|entry| apart(entry) <= AROUND)
             .collect();
         let sends = self.asked.iter().copied();
-        let sends = sends.filter(|entry| entry.kind == VerdictKind::Send);
-        let spoke = sends.min_by_key(|entry| apart(entry));
-        let fate = spoke.map(|sent| Fate::of(sent, entries));
-        match (self.asked.is_empty(), spoke.zip(fate)) {
-            (false, Some((sent, fate))) => self.notes.push(told(sent, fate, reader)),
-            (false, None) => self.notes.push(format!(
-                "`{flow}` handed nothing over in the three days before and after."
-            )),
-            (true, _) => self.nothing(flow, at, &own, window, reader),
+        let sends: Vec<&Entry> = sends
+            .filter(|entry| entry.kind == VerdictKind::Send)
+            .collect();
+        let mut next = sends.iter().copied().min_by_key(|entry| apart(entry));
+        let mut may_have_reached = false;
+        while let Some(sent) = next {
+            let fate = Fate::of(sent, entries);
+            self.notes.push(told(sent, fate, reader));
+            may_have_reached = fate.may_have_reached();
+            // It was recalled for the step after it: then that is the answer.
+            let gave_way = fate.recalled.filter(|by| by.reason == "expired");
+            let later = sends.iter().copied().filter(|entry| {
+                entry.instance == sent.instance && entry.decided_at > sent.decided_at
+            });
+            next = gave_way.and_then(|_| later.min_by_key(|entry| entry.decided_at));
         }
-        if fate.is_none_or(|fate| !fate.may_have_reached()) {
+        if self.asked.is_empty() {
+            self.nothing(flow, at, &own, window, reader);
+        } else if sends.is_empty() {
+            self.notes.push(format!(
+                "`{flow}` handed nothing over in the three days before and after."
+            ));
+        }
+        if !may_have_reached {
             self.in_force = in_force(entries, at);
         }
     }
@@ -424,6 +437,32 @@ mod tests {
         assert!(told(&log, "12").starts_with(
             "They did get it, as far as it is ours to say: the e-mail of `cart` for k2,"
         ));
+    }
+
+    #[test]
+    fn a_message_that_was_recalled_for_the_next_step_is_followed_by_that_one() {
+        let log = [
+            entry("09:00:00", "send", "k", serde_json::json!({})),
+            entry(
+                "10:00:00",
+                "cancel",
+                "k",
+                serde_json::json!({ "cancels": "send-k", "reason": "expired" }),
+            ),
+            entry(
+                "10:00:00",
+                "send",
+                "k",
+                serde_json::json!({ "decision_id": "second", "step": 2, "channel": "push" }),
+            ),
+        ];
+        let told = told(&log, "09");
+        let (first, second) = told.split_once("by then. ").unwrap();
+        assert!(first.contains("the e-mail of `cart` for k"), "{told}");
+        assert!(
+            second.starts_with("They were to get it: the push message of `cart` for k"),
+            "{told}"
+        );
     }
 
     #[test]
