@@ -100,6 +100,7 @@ pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
             Some(_) | None => lines.push(word.to_owned()),
         }
     }
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
     lines.join(&format!("\n{:indent$}", ""))
 }
 
@@ -113,6 +114,7 @@ mod tests {
             wrapped("one two three four", 9, 2),
             "one two\n  three\n  four"
         );
+        assert_eq!(wrapped("one two  three", 9, 0), "one two\nthree");
         assert_eq!(
             wrapped("incomprehensibilities", 9, 2),
             "incomprehensibilities"
