@@ -17,11 +17,11 @@ use crate::engine::forward::{Forward, Matter};
 use crate::engine::{Plan, profile_of};
 use crate::event::avro::registered::Registered;
 use crate::event::mapping::Read;
-use crate::event::{Event, Origin};
+use crate::event::{DecodeError, Event, Origin, Refusal};
 use crate::outbound::letter::Letter;
 use crate::outbound::{self, OutboundPlan};
 use crate::plan;
-use crate::task::fold::{FoldPlan, decode_anywhere};
+use crate::task::fold::{FoldPlan, LARGEST_FORWARD, decode_anywhere};
 
 /// So many letters, or bytes of them, go into one transaction.
 const LETTERS: usize = 500;
@@ -195,7 +195,12 @@ impl Again<'_> {
         match decode_anywhere(input, &letter.record, &self.fold, registered) {
             Ok(Read::Event(event)) => {
                 let handed = self.forward(event, &letter, input.history);
-                match handed {
+                let length = handed.as_ref().and_then(|of| of.value.as_ref());
+                match length.map(Vec::len) {
+                    Some(length) if length > LARGEST_FORWARD => {
+                        let error = DecodeError::new(Refusal::Oversize);
+                        return stays(found, format!("{}: {error}", letter.topic), replayed);
+                    }
                     Some(_) => replayed.handed_on += 1,
                     None => replayed.left += 1,
                 }

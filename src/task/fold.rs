@@ -32,7 +32,7 @@ pub const ANCHOR: InputId = InputId(0);
 
 /// Bytes of an event that is forwarded, at most: it is written in our own shape, which may be longer than the record that it came in, and
 /// `<app>-events` takes records of 2 MiB. The rest is for the aliases that pass it on.
-const LARGEST_FORWARD: usize = 1_900_000;
+pub const LARGEST_FORWARD: usize = 1_900_000;
 /// An event grows less than that much when it is written in our own shape; one that came in a smaller record needs no look.
 const SURE_TO_FIT: usize = LARGEST_FORWARD / 32;
 

@@ -1,5 +1,7 @@
 """What the program stands on is taken away: topics deleted, made anew, grown, set to expire; the broker gone for a while under several workers."""
 
+import shutil
+
 import pytest
 from confluent_kafka.admin import NewPartitions
 
@@ -114,6 +116,28 @@ def test_a_store_that_is_damaged_is_built_anew_while_the_program_runs(shared_bro
         assert shop.rebuilt(process) > 0, process.text[-3000:]
         process.stop()
     shop.states_agree(shop_now, ("a",))
+
+
+def test_state_that_is_carried_to_another_machine_goes_on_there_and_is_not_built_anew(shared_broker, workspace):
+    shop_now = shop.Live(shared_broker, workspace, after="1h")
+    customers = [f"c-{n}" for n in range(400)]
+    with shop_now.read() as live:
+        process = shop_now.app.start("a").ready()
+        shop_now.identify(customers)
+        shop_now.order(customers)
+        shop_now.each_order_answered(live)
+        shop_now.wait_read()
+        shop.leave_for_good(process)
+        # As the README says: the partitions' directories, while nobody runs on them.
+        shutil.copytree(shop_now.app.state_of("a") / shop_now.name, shop_now.app.state_of("b") / shop_now.name)
+        command("state", "verify", "--config", shop_now.app.config("b"))
+        other = shop_now.app.start("b").ready()
+        assert other.metric("tidegate_restore_records_total") == 0, "it read again what it was given"
+        assert shop.rebuilt(other) == 0, other.text[-3000:]
+        shop_now.order(customers)
+        shop_now.each_order_answered(live)
+        shop_now.stop()
+    shop.states_agree(shop_now, ("b",))
 
 
 def test_an_input_that_was_made_anew_is_not_read_as_if_nothing_had_happened(a_shop_with_a_past):

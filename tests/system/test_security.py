@@ -1,4 +1,4 @@
-"""A broker with TLS, SCRAM and an authorizer: exactly the rights that `topics --acls` prints are enough, and `doctor` names one that is missing."""
+"""A broker with TLS, an authorizer and every way to log in: exactly the rights that `topics --acls` prints are enough, and `doctor` names one that is missing."""
 
 import json
 
@@ -16,22 +16,27 @@ def secure_broker(workspace):
     broker.reset()
 
 
-def test_with_the_printed_rights_it_runs_and_doctor_names_each_that_is_taken_away(secure_broker, workspace):
-    shop_now = shop.Live(secure_broker, workspace, after="1h", kafka=secure_broker.kafka, apply=False)
+def granted(broker, shop_now):
+    """Everything that `topics --acls` prints: the bindings and the words that name them, once the broker has taken them in."""
     config = shop_now.app.config()
     printed = command("topics", "--acls", "--config", config).stdout.splitlines()
     rights = [secure.acl(line) for line in printed]
-    secure_broker.grant([binding for binding, _ in rights])
+    broker.grant([binding for binding, _ in rights])
+    wait.until("all rights have reached the broker", lambda: not missing(config), 20)
+    return rights
 
-    def missing():
-        done = command("doctor", "--json", "--config", config, check=False)
-        findings = json.loads(done.stdout)
-        bad = [f["found"] for f in findings if f["grade"] == "bad"]
-        assert (done.returncode == 0) == (not bad), done.stderr
-        return bad + [f["found"] for f in findings if f["what"] in ("right", "rights") and f["grade"] == "untold"]
 
-    wait.until("all rights have reached the broker", lambda: not missing(), 20)
-    command("topics", "apply", "--config", config)
+def missing(config):
+    """What is bad by `doctor`'s word, and the rights that it could not try."""
+    done = command("doctor", "--json", "--config", config, check=False)
+    findings = json.loads(done.stdout)
+    bad = [f["found"] for f in findings if f["grade"] == "bad"]
+    assert (done.returncode == 0) == (not bad), done.stderr
+    return bad + [f["found"] for f in findings if f["what"] in ("right", "rights") and f["grade"] == "untold"]
+
+
+def it_decides(shop_now):
+    command("topics", "apply", "--config", shop_now.app.config())
     with shop_now.read() as live:
         process = shop_now.app.start("a").ready()
         customers = [f"c-{n}" for n in range(20)]
@@ -39,12 +44,26 @@ def test_with_the_printed_rights_it_runs_and_doctor_names_each_that_is_taken_awa
         shop_now.order(customers)
         shop_now.each_order_answered(live)
         process.stop()
-    assert missing() == []
+
+
+def test_with_the_printed_rights_it_runs_and_doctor_names_each_that_is_taken_away(secure_broker, workspace):
+    shop_now = shop.Live(secure_broker, workspace, after="1h", kafka=secure_broker.kafka, apply=False)
+    config, rights = shop_now.app.config(), granted(secure_broker, shop_now)
+    it_decides(shop_now)
+    assert missing(config) == []
     for binding, words in rights:
         secure_broker.take_back(binding)
         # What cannot be tried without it is told as untried, and nothing else is missing: the one before has come back.
-        wait.until(f"doctor misses {words}", lambda w=words: [f for f in missing() if f.startswith("missing")] == [f"missing: {w}"], 30)
+        wait.until(f"doctor misses {words}", lambda w=words: [f for f in missing(config) if f.startswith("missing")] == [f"missing: {w}"], 30)
         secure_broker.grant([binding])
+
+
+@pytest.mark.parametrize("way", ["PLAIN", "OAUTHBEARER", "mTLS"])
+def test_it_logs_in_as_the_bus_wants_it(secure_broker, workspace, way):
+    shop_now = shop.Live(secure_broker, workspace, after="1h", kafka=secure_broker.ways[way], apply=False)
+    granted(secure_broker, shop_now)
+    it_decides(shop_now)
+    assert missing(shop_now.app.config()) == []
 
 
 def test_a_password_is_printed_nowhere(secure_broker, workspace):

@@ -18,6 +18,8 @@ const TRANSACTION_MS: i64 = 5_000;
 const SESSION_MS: i64 = 6_000;
 const RECORD_BYTES: i64 = 1_048_588;
 const OFFSETS_MINUTES: i64 = 2 * 24 * 60;
+/// Since then a broker checks the group's generation in a transaction (KIP-447), on which the fencing of zombies rests.
+const LEAST_VERSION: (u32, u32) = (2, 5);
 
 /// The text of a problem has the remedy behind its first semicolon.
 pub(super) fn topic(problem: &TopicProblem, create: bool) -> Finding {
@@ -269,11 +271,61 @@ pub(super) fn broker(
             odd(Grade::Warn, name, "true", "false".to_owned());
         }
     }
+    let (version, old) = version(found);
+    if old {
+        let (major, minor) = LEAST_VERSION;
+        findings.push(Finding::of(
+            Grade::Bad,
+            what.clone(),
+            version.clone(),
+            format!("{major}.{minor} or later"),
+            "upgrade it, or raise its inter.broker.protocol.version: an older one lets a zombie commit",
+        ));
+    }
     if findings.is_empty() {
         findings.push(Finding::good(
             what,
-            "transactions, group, sizes and copies as needed",
+            format!("{version}; transactions, group, sizes and copies as needed"),
         ));
     }
     findings
+}
+
+/// Which Kafka a broker speaks, in words, as far as its settings tell, and whether that is too old.
+fn version(found: &BTreeMap<String, String>) -> (String, bool) {
+    let Some(spoken) = found.get("inter.broker.protocol.version") else {
+        // The setting went with 4.0; this one came shortly before and stays.
+        let new = found.contains_key("group.coordinator.rebalance.protocols");
+        let words = if new {
+            "Kafka 4.0 or later"
+        } else {
+            "tells no version"
+        };
+        return (words.to_owned(), false);
+    };
+    // `2.8-IV1`, `3.9`.
+    let mut numbers = spoken.split(['.', '-']).map(str::parse::<u32>);
+    let old = match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < LEAST_VERSION,
+        _ => false,
+    };
+    (format!("speaks Kafka {spoken}"), old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brokers_version_is_told_and_an_old_one_is_too_old() {
+        let of = |name: &str, value: &str| version(&BTreeMap::from([(name.into(), value.into())]));
+        let spoken = |value| of("inter.broker.protocol.version", value);
+        assert_eq!(spoken("2.4-IV1"), ("speaks Kafka 2.4-IV1".into(), true));
+        assert_eq!(spoken("2.5"), ("speaks Kafka 2.5".into(), false));
+        assert_eq!(spoken("3.9-IV0"), ("speaks Kafka 3.9-IV0".into(), false));
+        assert_eq!(spoken("0.11.0"), ("speaks Kafka 0.11.0".into(), true));
+        let new = of("group.coordinator.rebalance.protocols", "classic,consumer");
+        assert_eq!(new, ("Kafka 4.0 or later".into(), false));
+        assert_eq!(of("log.dirs", "/"), ("tells no version".into(), false));
+    }
 }
