@@ -240,7 +240,7 @@ impl KafkaBus {
             .map(|(partition, _)| partition)
             .collect();
         if !due.is_empty() {
-            end_transactions(&self.settings, due);
+            end_transactions(&self.settings, &self.clock, due);
         }
     }
 

@@ -2,18 +2,19 @@
 //! that are older than their time-out only every ten seconds; until then nobody learns how far the changelog and the offsets stand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, Producer};
 
 use super::failure::{Call, failure};
 use super::owner::committers;
-use super::producer::ProducerCallbacks;
+use super::producer::Transactional;
 use super::{Quiet, Settings};
 use crate::bus::{Failure, NextOffset, Turn};
+use crate::clock::Clock;
 
 /// A transaction of somebody who lives ends within that time.
 const LEFT_OPEN: Duration = Duration::from_millis(300);
@@ -58,12 +59,12 @@ impl Waits {
 }
 
 /// Ends, in a thread of its own, what the former owners of these partitions left open, unless they are members: those end their own.
-pub(super) fn end_transactions(settings: &Settings, partitions: Vec<i32>) {
-    let settings = settings.clone();
+pub(super) fn end_transactions(settings: &Settings, clock: &Arc<dyn Clock>, partitions: Vec<i32>) {
+    let (settings, clock) = (settings.clone(), Arc::clone(clock));
     let spawned = thread::Builder::new()
         .name("predecessor".into())
         .spawn(move || {
-            if let Err(failed) = end_of_the_dead(&settings, &partitions) {
+            if let Err(failed) = end_of_the_dead(&settings, &clock, &partitions) {
                 left(&failed);
             }
         });
@@ -76,26 +77,38 @@ fn left(failed: &Failure) {
     tracing::warn!(error = %failed, "what a former owner may have left open is left to the broker's time-out");
 }
 
-fn end_of_the_dead(settings: &Settings, partitions: &[i32]) -> Result<(), Failure> {
+fn end_of_the_dead(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    partitions: &[i32],
+) -> Result<(), Failure> {
     let former: BTreeSet<String> = committers(settings, partitions)?
         .into_iter()
         .map(|committer| committer.client_id)
         .collect();
     let members = members(settings)?;
-    let dead = former.difference(&members);
-    let ids: Vec<String> = dead
-        .flat_map(|id| [Turn::A, Turn::B].map(|turn| settings.transactional_id_of(id, turn)))
+    let dead: Vec<Settings> = former
+        .difference(&members)
+        .filter_map(|client_id| settings.of_worker(client_id))
         .collect();
-    // Each takes half a second, most of it to find the coordinator.
     thread::scope(|scope| {
-        for id in &ids {
-            scope.spawn(move || match end(settings, id) {
-                Ok(()) => tracing::info!(id, "ended what a former owner may have left open"),
-                Err(failed) => left(&failed),
-            });
+        for dead in &dead {
+            for turn in [Turn::A, Turn::B] {
+                scope.spawn(move || end(dead, turn, clock));
+            }
         }
     });
     Ok(())
+}
+
+/// A new incarnation of its producer, for no more than its beginning: by that the broker ends what the one before left open, and refuses
+/// whatever it may still send.
+fn end(dead: &Settings, turn: Turn, clock: &Arc<dyn Clock>) {
+    let id = dead.transactional_id(turn);
+    match Transactional::new(dead, turn, Arc::clone(clock)).make_within(ANSWER) {
+        Ok(()) => tracing::info!(id, "ended what a former owner may have left open"),
+        Err(failed) => left(&failed),
+    }
 }
 
 /// The client ids of the group's members, ourselves among them.
@@ -111,20 +124,6 @@ fn members(settings: &Settings) -> Result<BTreeSet<String>, Failure> {
     Ok(members
         .map(|member| member.client_id().to_owned())
         .collect())
-}
-
-/// A new incarnation of a producer, for no more than its beginning: by that the broker ends what the one before left open, and refuses
-/// whatever it may still send.
-fn end(settings: &Settings, id: &str) -> Result<(), Failure> {
-    let attempted = || format!("end the transaction of {id}");
-    let producer: BaseProducer<ProducerCallbacks> = BaseProducer::from_config_and_context(
-        &settings.transactional(id),
-        ProducerCallbacks::default(),
-    )
-    .map_err(|error| failure(Call::Connect, attempted(), &error))?;
-    producer
-        .init_transactions(ANSWER)
-        .map_err(|error| failure(Call::Init, attempted(), &error))
 }
 
 #[cfg(test)]

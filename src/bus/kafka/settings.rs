@@ -93,16 +93,18 @@ impl Settings {
 
     /// `<app>/<instance>-<worker>-{a,b}`, unique within the cluster.
     pub(super) fn transactional_id(&self, turn: Turn) -> String {
-        self.transactional_id_of(&self.client_id(), turn)
+        let stem = transactional_ids(&self.app);
+        format!("{stem}{}-{}-{}", self.instance, self.worker, turn.suffix())
     }
 
-    /// The same of another worker of this application.
-    pub(super) fn transactional_id_of(&self, client_id: &str, turn: Turn) -> String {
-        format!(
-            "{}{client_id}-{}",
-            transactional_ids(&self.app),
-            turn.suffix()
-        )
+    /// Those of the worker with this client id.
+    pub(super) fn of_worker(&self, client_id: &str) -> Option<Self> {
+        let (instance, worker) = client_id.rsplit_once('-')?;
+        Some(Self {
+            instance: instance.to_owned(),
+            worker: worker.parse().ok()?,
+            ..self.clone()
+        })
     }
 
     /// Of the group member.
@@ -438,6 +440,8 @@ mod tests {
             Some("shop-tidegate-0-3")
         );
         assert_eq!(settings.member().get("client.id"), Some("tidegate-0-3"));
+        let other = settings.of_worker("tidegate-12-0").unwrap();
+        assert_eq!(other.transactional_id(Turn::A), "shop/tidegate-12-0-a");
         assert!(!format!("{settings:?}").contains("hunter2"));
     }
 
