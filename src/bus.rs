@@ -90,6 +90,9 @@ pub enum Polled {
     },
     /// Topics that go through intake have more partitions than before: these tasks have more to read, paused until [`Bus::resume`].
     Grown(Vec<i32>),
+    /// An input of these tasks was gone for a while, or ends before where it ended: it may have been made anew, and nothing that is known
+    /// of its positions can be trusted. Commit nothing more before they are settled again.
+    Doubted(Vec<i32>),
 }
 
 /// Where an outbound record goes.

@@ -71,6 +71,8 @@ pub struct Task {
     pub poison: Poison,
     /// The breaker as it stood at the last commit: what is read again after an abort must not count twice.
     poison_committed: Poison,
+    /// Up to where its changelog was read or written, as far as this process knows.
+    pub changelog: Option<NextOffset>,
     /// Positions were compared with the log's ends since the store was opened.
     pub checked: bool,
     /// The store was already rebuilt once since the assignment.
@@ -216,6 +218,7 @@ impl Task {
             ],
             poison: Poison::new(poison),
             poison_committed: Poison::new(poison),
+            changelog: None,
             checked: false,
             rebuilt: false,
             assigned_at: now,
@@ -243,6 +246,29 @@ impl Task {
             alive_at: now,
             ..Reach::default()
         });
+    }
+
+    /// The changelog records of a batch landed before `next`; `None`: it had none.
+    ///
+    /// # Errors
+    /// In words, when they landed where the changelog had been before: it is another one, and does not hold what the store does.
+    pub fn landed(&mut self, next: Option<NextOffset>) -> Result<(), String> {
+        let Some(next) = next else {
+            return Ok(());
+        };
+        if let Some(known) = self.changelog.replace(next)
+            && next <= known
+        {
+            return Err(format!(
+                "the changelog of task {} took records at offset {}, but was read or written up to {} before: the topic was deleted or \
+                 re-created while this ran. The state directory holds what it held; restore the topic, or stop every instance, remove the \
+                 application's internal topics and state directories, and begin anew",
+                self.partition,
+                next.get() - 1,
+                known.get()
+            ));
+        }
+        Ok(())
     }
 
     /// The batch is durable.

@@ -295,6 +295,7 @@ impl Worker {
                 Ok(Polled::Assigned(partitions)) => self.assigned(&partitions)?,
                 Ok(Polled::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
                 Ok(Polled::Grown(partitions)) => self.grown(&partitions)?,
+                Ok(Polled::Doubted(partitions)) => self.doubted(&partitions),
                 Err(failure) => {
                     self.poll_failed(failure)?;
                     break;
@@ -513,6 +514,7 @@ impl Worker {
                 .map(|(_, next)| *next);
             if let Some(task) = self.tasks.get_mut(&batch.partition) {
                 let partition = batch.partition;
+                task.landed(changelog).map_err(Halt::Unsafe)?;
                 if let Err(refused) = commit::store(task, batch, changelog, now) {
                     if matches!(refused, StoreError::Io { .. }) {
                         self.telemetry.store_read_only(partition);

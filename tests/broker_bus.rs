@@ -249,7 +249,9 @@ impl Member {
                 self.next.insert(at, NextOffset::after(record.offset));
                 self.read.push(record);
             }
-            Polled::Grown(_) => panic!("no topic grows here"),
+            Polled::Grown(_) | Polled::Doubted(_) => {
+                panic!("no topic grows here, and none is made anew")
+            }
             Polled::Assigned(partitions) => {
                 self.bus.assign(&partitions).unwrap();
                 self.held.extend(&partitions);
@@ -496,7 +498,7 @@ fn partitions_move_with_all_their_inputs_when_a_member_joins_and_leaves() {
                     }
                 }
                 Polled::Assigned(none) => one.bus.assign(&none).unwrap(),
-                Polled::Nothing | Polled::Record(_) | Polled::Grown(_) => {}
+                Polled::Nothing | Polled::Record(_) | Polled::Grown(_) | Polled::Doubted(_) => {}
             }
         } else {
             one.turn(Duration::from_millis(10));
@@ -572,7 +574,7 @@ fn a_fenced_member_joins_anew_when_the_ghost_is_forgotten_and_yields_to_a_live_n
                 one.bus.unassign(&partitions, lost).unwrap();
             }
             Ok(Polled::Assigned(partitions)) => assert!(partitions.is_empty()),
-            Ok(Polled::Nothing | Polled::Record(_) | Polled::Grown(_)) => {}
+            Ok(Polled::Nothing | Polled::Record(_) | Polled::Grown(_) | Polled::Doubted(_)) => {}
             Err(refused) => break refused,
         }
         assert!(shop.clock.elapsed() < deadline, "never: refused");

@@ -45,8 +45,8 @@ pub use settings::Settings;
 
 use changelog::ChangelogReader;
 use consumer::Member;
-use ends::Watcher;
-use failure::Call;
+use ends::{Change, Watcher};
+use failure::{Call, is_unknown};
 use predecessor::{Waits, end_transactions};
 use producer::Transactional;
 
@@ -89,10 +89,18 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 /// Learns the leaders of a topic anew after a question about it failed. Nothing else does it for a client that is assigned nothing: after
-/// a broker was away it may hold partitions for unknown for ever, and every question fails at home.
-fn learn_anew(client: &BaseConsumer<Quiet>, topic: &str) {
-    if let Err(error) = client.fetch_metadata(Some(topic), ANSWER) {
-        tracing::debug!(topic, %error, "leaders");
+/// a broker was away it may hold partitions for unknown for ever, and every question fails at home. True when the broker says that there is
+/// no such topic.
+fn learn_anew(client: &BaseConsumer<Quiet>, topic: &str) -> bool {
+    match client.fetch_metadata(Some(topic), ANSWER) {
+        Ok(found) => found
+            .topics()
+            .iter()
+            .any(|of| of.name() == topic && of.error().is_some_and(|code| is_unknown(code.into()))),
+        Err(error) => {
+            tracing::debug!(topic, %error, "leaders");
+            false
+        }
     }
 }
 
@@ -265,18 +273,24 @@ impl KafkaBus {
 
 impl Bus for KafkaBus {
     fn poll(&mut self, wait: Duration) -> Result<Polled, Failure> {
-        if let Some((topic, count)) = self.watcher.resized()? {
-            let grown = match self.member.grow(&topic, count) {
-                Ok(grown) => grown,
-                Err(failure) => {
-                    self.watcher.tell_again(topic, count);
-                    return Err(failure);
+        match self.watcher.change()? {
+            Some(Change::Grown(topic, count)) => {
+                let grown = match self.member.grow(&topic, count) {
+                    Ok(grown) => grown,
+                    Err(failure) => {
+                        self.watcher.tell_again(Change::Grown(topic, count));
+                        return Err(failure);
+                    }
+                };
+                self.watch();
+                if !grown.is_empty() {
+                    return Ok(Polled::Grown(grown));
                 }
-            };
-            self.watch();
-            if !grown.is_empty() {
-                return Ok(Polled::Grown(grown));
             }
+            Some(Change::Doubted(topic)) => {
+                return Ok(Polled::Doubted(self.member.tasks_of(&topic)));
+            }
+            Some(Change::Wrong(_)) | None => {}
         }
         self.member.poll(wait)
     }

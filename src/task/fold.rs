@@ -157,13 +157,10 @@ impl Fold {
         self.registered = registered;
     }
 
-    /// Whether anything was ever committed here: the first commit of a task writes down which inputs it read, and its clock when that
-    /// has begun.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn has_state(&self) -> Result<bool, StoreError> {
-        Ok(!self.known_inputs.is_empty() || self.store.get(&layout::clock_key())?.is_some())
+    /// Whether anything was ever committed here: the first commit of a task writes down which inputs it read, and no later one does.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        !self.known_inputs.is_empty()
     }
 
     fn read_ledger(&mut self) -> Result<(), StoreError> {

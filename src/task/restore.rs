@@ -36,14 +36,12 @@ pub fn compare(
         return Start::Tail(ends.low);
     };
     if at > ends.high {
-        if ends.high.get() == 0 {
-            return Start::Stop(format!(
-                "the changelog of task {task} is empty, but its store has seen it up to offset {}: the topic was deleted or re-created; \
-                 restore the topic, or remove this task's state directory to begin without its state",
-                at.get()
-            ));
-        }
-        return Start::Rebuild("its position is beyond the changelog's end");
+        return Start::Stop(format!(
+            "the changelog of task {task} ends at offset {}, but its store has seen it up to {}: the topic was deleted or re-created, or a \
+             broker lost records; restore the topic, or remove this task's state directory to go on with what the changelog holds",
+            ends.high.get(),
+            at.get()
+        ));
     }
     if at < ends.low {
         return Start::Rebuild("the changelog no longer holds what it has not seen");
@@ -114,7 +112,7 @@ mod tests {
         );
         assert!(matches!(
             compare(0, &head(51, 0), ends, now, week),
-            Start::Rebuild(_)
+            Start::Stop(_)
         ));
         assert!(matches!(
             compare(0, &head(9, 0), ends, now, week),

@@ -66,6 +66,21 @@ impl Worker {
         Ok(())
     }
 
+    /// What is known of these tasks' positions may be of topics that are gone. Nothing is committed: with a topic the group's offsets of it
+    /// went, and a commit would bring them back.
+    pub(super) fn doubted(&mut self, partitions: &[i32]) {
+        tracing::warn!(
+            ?partitions,
+            "an input was gone for a while, or is shorter than it was: tasks settle again"
+        );
+        self.discard_all();
+        for partition in partitions {
+            if let Some(task) = self.tasks.get_mut(partition) {
+                task.checked = false;
+            }
+        }
+    }
+
     pub(super) fn open(&mut self, partition: i32) -> Result<(), Halt> {
         let store = match self.stores.open(partition) {
             Err(StoreError::Corrupt { .. }) => {
@@ -224,6 +239,9 @@ impl Worker {
             self.bus.close_changelog(partition).map_err(Halt::Bus)?;
             if let Some(task) = self.tasks.get_mut(&partition) {
                 task.fold.restored()?;
+                if let Phase::Restoring { at, .. } = task.phase {
+                    task.changelog = Some(at);
+                }
                 task.phase = Phase::Settling;
             }
         }
@@ -338,7 +356,7 @@ impl Worker {
         let Some(task) = self.tasks.get_mut(&partition) else {
             return Ok(Vec::new());
         };
-        let had_state = task.fold.has_state()?;
+        let had_state = task.fold.has_state();
         let mut positions = Vec::new();
         for &(input, _, next) in committed.iter().filter(|(_, of, _)| *of == partition) {
             let place = self.shared.place(input, partition);

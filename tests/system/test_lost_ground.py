@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka.admin import NewPartitions
 
 from conftest import SOAK
-from harness import shop, topics, wait
+from harness import feed, shop, topics, wait
 from harness.app import command
 
 
@@ -116,6 +116,42 @@ def test_a_store_that_is_damaged_is_built_anew_while_the_program_runs(shared_bro
         assert shop.rebuilt(process) > 0, process.text[-3000:]
         process.stop()
     shop.states_agree(shop_now, ("a",))
+
+
+@pytest.mark.parametrize("key", ["customer_id", "any"])
+def test_an_input_that_is_made_anew_under_the_running_program_is_not_read_on_from_the_old_place(shared_broker, workspace, key):
+    shop_now = shop.Live(shared_broker, workspace, after="1h", intake=topics.STREAMS if key == "any" else ())
+    orders = shop_now.topics["purchases"]
+    process = shop_now.app.start("a").ready()
+    shop_now.order([f"old-{n}" for n in range(40)])
+    shop_now.wait_read()
+    topics.delete(shared_broker.address, [orders])
+    topics.create(shared_broker.address, [orders], shop_now.partitions)
+    # More than there were: the old positions would lie within the new log, and what is before them would never be read.
+    shop_now.feeder = feed.Feeder(shared_broker.address, shop_now.topics, shop_now.partitions)
+    shop_now.order([f"new-{n}" for n in range(400)])
+    shop_now.feeder.flush()
+    assert process.ended(30) == 70, process.text[-3000:]
+    assert orders in process.text and "re-created" in process.text, process.text[-3000:]
+    refused(shop_now, 70, orders, "the group has no committed offset for it")
+
+
+def test_a_changelog_that_is_made_anew_under_the_running_program_is_not_written_on(shared_broker, workspace):
+    shop_now = shop.Live(shared_broker, workspace, after="1h")
+    changelog = f"{shop_now.name}-profiles-changelog"
+    customers = [f"c-{n}" for n in range(40)]
+    process = shop_now.app.start("a").ready()
+    shop_now.identify(customers)
+    shop_now.order(customers)
+    shop_now.wait_read()
+    topics.delete(shared_broker.address, [changelog])
+    command("topics", "apply", "--config", shop_now.app.config())
+    shop_now.order(customers)
+    shop_now.feeder.flush()
+    assert process.ended(60) == 70, process.text[-3000:]
+    assert "the changelog of task" in process.text and "re-created while this ran" in process.text, process.text[-3000:]
+    shop.lose_disk(shop_now.app, "a")
+    refused(shop_now, 70, "the changelog and the state directory of this partition are empty")
 
 
 def test_state_that_is_carried_to_another_machine_goes_on_there_and_is_not_built_anew(shared_broker, workspace):

@@ -20,7 +20,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadat
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::failure::{Call, failure};
+use super::failure::{Call, failure, is_gone};
 use super::settings::Settings;
 use crate::bus::{
     Failure, InputId, NextOffset, Polled, Position, Record, Remedy, Sources, Watermarks,
@@ -67,6 +67,8 @@ pub(super) struct Member {
     unanswered: Option<bool>,
     /// Since when the question for committed offsets has no answer.
     unanswered_since: Option<Duration>,
+    /// A position was told to be gone, and nothing was delivered since.
+    gone: bool,
     /// The last poll found nothing, so markers may have moved positions that no record told of.
     drained: bool,
     /// What became of our name in the group.
@@ -85,6 +87,7 @@ impl Member {
             held: BTreeMap::new(),
             unanswered: None,
             unanswered_since: None,
+            gone: false,
             drained: false,
             fence: Fence::Standing,
             watch: Watch::new(),
@@ -162,6 +165,7 @@ impl Member {
                         && held.reading
                     {
                         held.delivered = Some(NextOffset::after(record.offset));
+                        self.gone = false;
                         return Ok(Polled::Record(record));
                     }
                     // Fetched before its pause took hold; `resume` seeks anyway, so it comes again.
@@ -171,6 +175,11 @@ impl Member {
                     let failed = failure(Call::Poll, "poll the inputs", &error);
                     if failed.remedy == Remedy::Fenced {
                         return self.fenced(&failed);
+                    }
+                    // Which one it is of, nobody tells: all are settled again, and that finds the place and the numbers.
+                    if is_gone(&error) && !std::mem::replace(&mut self.gone, true) {
+                        let tasks: BTreeSet<i32> = self.held.keys().map(|of| of.1).collect();
+                        return Ok(Polled::Doubted(tasks.into_iter().collect()));
                     }
                     if failed.remedy == Remedy::Fatal {
                         return Err(failed);
@@ -201,6 +210,19 @@ impl Member {
     fn inputs_of(&self, tasks: &[i32]) -> Vec<(InputId, i32, Arc<str>, i32)> {
         let tasks: BTreeSet<i32> = tasks.iter().copied().collect();
         self.settings.sources.of_tasks(tasks.iter().copied())
+    }
+
+    /// The tasks that read a partition of this topic here.
+    pub(super) fn tasks_of(&self, topic: &str) -> Vec<i32> {
+        let sources = &self.settings.sources;
+        let reads = |(input, task): &(InputId, i32)| {
+            sources
+                .place(*input, *task)
+                .is_some_and(|(of, _)| **of == *topic)
+        };
+        let held = self.held.keys().filter(|which| reads(which));
+        let tasks: BTreeSet<i32> = held.map(|(_, task)| *task).collect();
+        tasks.into_iter().collect()
     }
 
     /// A topic that goes through intake has so many partitions now. Those of our tasks are taken over, paused; gives these tasks.

@@ -11,6 +11,7 @@
 //!
 //! And it looks, beyond the own tasks, what the group has committed of all inputs ([`Rounds`]), and deletes what was read of `<app>-events`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,9 +20,10 @@ use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::failure::{Call, failure};
+use super::failure::{Call, failure, is_unknown};
 use super::{Quiet, admin::Admin, learn_anew, settings::Settings};
 use crate::bus::{Failure, InputId, NextOffset, Remedy, Rounds, Sources};
 use crate::clock::Clock;
@@ -44,11 +46,13 @@ pub(super) struct End {
     pub(super) asked: Duration,
 }
 
-/// A topic has another number of partitions than before.
+/// What became of a topic that is read.
 #[derive(Clone, Debug)]
-enum Resized {
-    /// It goes through intake: so many.
+pub(super) enum Change {
+    /// It goes through intake and has more partitions than before: so many.
     Grown(Arc<str>, i32),
+    /// It was gone for a while, or ends before where it ended: it may be another one by now.
+    Doubted(Arc<str>),
     /// No going on, in words.
     Wrong(String),
 }
@@ -58,18 +62,23 @@ struct Watched {
     ends: BTreeMap<(InputId, i32), End>,
     at_once: bool,
     stop: bool,
-    resized: Vec<Resized>,
+    changes: Vec<Change>,
     rounds: Rounds<(InputId, i32)>,
 }
 
 struct Shared {
     watched: Mutex<Watched>,
     changed: Condvar,
-    /// Whether `resized` says something: asked at every poll, so without the lock.
-    is_resized: AtomicBool,
+    /// Whether `changes` says something: asked at every poll, so without the lock.
+    is_changed: AtomicBool,
 }
 
 impl Shared {
+    fn push(&self, change: Change) {
+        self.lock().changes.push(change);
+        self.is_changed.store(true, Ordering::Relaxed);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,11 +101,11 @@ impl Watcher {
                 ends: BTreeMap::new(),
                 at_once: false,
                 stop: false,
-                resized: Vec::new(),
+                changes: Vec::new(),
                 rounds: Rounds::new(settings.max_hold),
             }),
             changed: Condvar::new(),
-            is_resized: AtomicBool::new(false),
+            is_changed: AtomicBool::new(false),
         });
         let asker = Asker {
             client,
@@ -108,6 +117,7 @@ impl Watcher {
             counts: BTreeMap::new(),
             admin: None,
             trimmed: BTreeMap::new(),
+            gone: RefCell::default(),
         };
         thread::Builder::new()
             .name(format!("ends-{}", settings.worker))
@@ -131,33 +141,28 @@ impl Watcher {
         self.shared.changed.notify_one();
     }
 
-    /// A topic that goes through intake and has more partitions than before, once.
+    /// What became of a topic since the last call, once.
     ///
     /// # Errors
     /// `Fatal`, with the numbers, once an input that is read directly has another number of partitions than at the start: what customers
     /// moved to would be read by nobody, and what they left behind is folded elsewhere.
-    pub(super) fn resized(&self) -> Result<Option<(Arc<str>, i32)>, Failure> {
-        if !self.shared.is_resized.load(Ordering::Relaxed) {
+    pub(super) fn change(&self) -> Result<Option<Change>, Failure> {
+        if !self.shared.is_changed.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let mut watched = self.shared.lock();
-        let told = watched.resized.pop();
-        let more = !watched.resized.is_empty();
-        self.shared.is_resized.store(more, Ordering::Relaxed);
+        let told = watched.changes.pop();
+        let more = !watched.changes.is_empty();
+        self.shared.is_changed.store(more, Ordering::Relaxed);
         match told {
-            None => Ok(None),
-            Some(Resized::Grown(topic, count)) => Ok(Some((topic, count))),
-            Some(Resized::Wrong(why)) => Err(Failure::new("read the inputs", why, Remedy::Fatal)),
+            Some(Change::Wrong(why)) => Err(Failure::new("read the inputs", why, Remedy::Fatal)),
+            told => Ok(told),
         }
     }
 
-    /// What [`Self::resized`] told could not be followed: it tells it again.
-    pub(super) fn tell_again(&self, topic: Arc<str>, count: i32) {
-        self.shared
-            .lock()
-            .resized
-            .push(Resized::Grown(topic, count));
-        self.shared.is_resized.store(true, Ordering::Relaxed);
+    /// What [`Self::change`] told could not be followed: it tells it again.
+    pub(super) fn tell_again(&self, change: Change) {
+        self.shared.push(change);
     }
 
     /// The latest moment before which everything is settled, as it was known at `by`.
@@ -194,6 +199,8 @@ struct Asker {
     /// Up to where `<app>-events` was deleted, and when that was looked at last.
     trimmed: BTreeMap<i32, NextOffset>,
     trimmed_at: Duration,
+    /// Topics of which a broker said that there is no such topic or partition.
+    gone: RefCell<BTreeSet<Arc<str>>>,
 }
 
 impl Asker {
@@ -219,11 +226,24 @@ impl Asker {
     }
 
     fn tell(&self, ends: Vec<Told>, asked: Duration) {
+        let mut doubted: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut watched = self.shared.lock();
         for (which, end) in ends {
-            if watched.wanted.contains(&which) {
-                watched.ends.insert(which, End { end, asked });
+            if !watched.wanted.contains(&which) {
+                continue;
             }
+            let before = watched.ends.insert(which, End { end, asked });
+            if let Some((topic, _)) = self.sources.place(which.0, which.1)
+                && (before.is_some_and(|before| end < before.end)
+                    || self.gone.borrow().contains(topic))
+            {
+                doubted.insert(Arc::clone(topic));
+            }
+        }
+        drop(watched);
+        for topic in doubted {
+            self.gone.borrow_mut().remove(&topic);
+            self.shared.push(Change::Doubted(topic));
         }
     }
 
@@ -346,36 +366,35 @@ impl Asker {
             let at_start = self.sources.intake_count(&topic).unwrap_or(now);
             let before = *self.counts.entry(Arc::clone(&topic)).or_insert(at_start);
             if now != before {
-                let resized = self.resized(&topic, before, now);
+                let change = self.resized(&topic, before, now);
                 self.counts.insert(topic, now);
-                self.shared.lock().resized.push(resized);
-                self.shared.is_resized.store(true, Ordering::Relaxed);
+                self.shared.push(change);
             }
         }
     }
 
-    fn resized(&mut self, topic: &Arc<str>, before: i32, now: i32) -> Resized {
+    fn resized(&mut self, topic: &Arc<str>, before: i32, now: i32) -> Change {
         if self.sources.intake_count(topic).is_none() {
-            return Resized::Wrong(format!(
+            return Change::Wrong(format!(
                 "{topic} has {now} partitions now, {before} when this started: the keys of an input that is read directly no longer \
                  stand where their profiles are. Give it {before} partitions again under another name, or begin anew under another \
                  `app.id` with `topics.partitions: {now}`"
             ));
         }
         if now < before {
-            return Resized::Wrong(format!(
+            return Change::Wrong(format!(
                 "{topic} has {now} partitions now, {before} before: it was re-created. Nothing was skipped; reset the group's offsets for \
                  this topic deliberately if what is gone is acceptable"
             ));
         }
         if now > self.sources.room(topic) {
-            return Resized::Wrong(format!(
+            return Change::Wrong(format!(
                 "{topic} has {now} partitions now, {before} before: too many to go on as this was started; start again, nothing is lost"
             ));
         }
         tracing::info!(%topic, before, now, "an input has more partitions");
         self.sources.grow(topic, now);
-        Resized::Grown(Arc::clone(topic), now)
+        Change::Grown(Arc::clone(topic), now)
     }
 
     /// Where these end, as far as their leaders answer.
@@ -385,7 +404,9 @@ impl Asker {
             // One leader that is gone fails the whole question: ask one by one, so that the others stay fresh.
             Err(()) => {
                 for topic in self.sources.topics() {
-                    learn_anew(&self.client, topic);
+                    if learn_anew(&self.client, topic) {
+                        self.gone.borrow_mut().insert(Arc::clone(topic));
+                    }
                 }
                 wanted.filter_map(|which| self.ask_one(which)).collect()
             }
@@ -409,6 +430,7 @@ impl Asker {
             .client
             .offsets_for_times(list, ANSWER)
             .map_err(|error| tracing::debug!(%error, "ends of the inputs"))?;
+        let unknown = |error: KafkaError| error.rdkafka_error_code().is_some_and(is_unknown);
         let mut ends = Vec::with_capacity(asked.len());
         for (input, task, topic, partition) in asked {
             let element = answer.find_partition(topic, partition).ok_or(())?;
@@ -416,7 +438,13 @@ impl Asker {
                 (Ok(()), Offset::Offset(end)) => {
                     ends.push(((input, task), NextOffset::at(end)));
                 }
-                _ => return Err(()),
+                (Err(error), _) => {
+                    if unknown(error) {
+                        self.gone.borrow_mut().insert(Arc::clone(topic));
+                    }
+                    return Err(());
+                }
+                (Ok(()), _) => return Err(()),
             }
         }
         Ok(ends)

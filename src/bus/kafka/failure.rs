@@ -79,6 +79,18 @@ const UNKNOWN: [Code; 3] = [
     Code::InvalidTopic,
 ];
 
+/// Does a broker say that there is no such topic or partition?
+pub(super) fn is_unknown(code: Code) -> bool {
+    code == Code::UnknownTopicOrPartition || UNKNOWN.contains(&code)
+}
+
+/// Is what stood at the position to read from not there any more?
+pub(super) fn is_gone(error: &KafkaError) -> bool {
+    error
+        .rdkafka_error_code()
+        .is_some_and(|code| GONE.contains(&code))
+}
+
 /// What must be done about `code` at `call`.
 ///
 /// A lost membership goes before this table: the callers say `Fenced` then.

@@ -18,6 +18,8 @@ use crate::clock::Clock;
 
 /// A transaction of somebody who lives ends within that time.
 const LEFT_OPEN: Duration = Duration::from_millis(300);
+/// Who still stands there is looked after again: nobody may have answered, or the owner may have died only then.
+const AGAIN: Duration = Duration::from_secs(3);
 /// The bound of one request.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -25,9 +27,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 struct Wait {
     /// Position in its changelog; `None` while its committed offsets are asked for.
     at: Option<NextOffset>,
-    since: Duration,
-    /// Its former owner was looked after.
-    ended: bool,
+    /// When (elapsed) its former owner is to be looked after.
+    due: Duration,
 }
 
 /// The partitions that wait to be restored, and for how long each has stood where it stands.
@@ -35,21 +36,19 @@ struct Wait {
 pub(super) struct Waits(BTreeMap<i32, Wait>);
 
 impl Waits {
-    /// A partition stands there at `now` (elapsed). True once, when it has stood there for so long that a transaction may have been left
-    /// open.
+    /// A partition stands there at `now` (elapsed). True when it has stood there for so long that a transaction may have been left open, and
+    /// again later.
     pub(super) fn stands(&mut self, partition: i32, at: Option<NextOffset>, now: Duration) -> bool {
-        let anew = Wait {
-            at,
-            since: now,
-            ended: false,
-        };
-        let wait = self.0.entry(partition).or_insert(anew);
+        let due = now.saturating_add(LEFT_OPEN);
+        let wait = self.0.entry(partition).or_insert(Wait { at, due });
         if wait.at != at {
-            (wait.at, wait.since) = (at, now);
+            *wait = Wait { at, due };
         }
-        let due = !wait.ended && now.saturating_sub(wait.since) >= LEFT_OPEN;
-        wait.ended |= due;
-        due
+        let is_due = now >= wait.due;
+        if is_due {
+            wait.due = now.saturating_add(AGAIN);
+        }
+        is_due
     }
 
     /// A partition waits no longer.
@@ -58,7 +57,8 @@ impl Waits {
     }
 }
 
-/// Ends, in a thread of its own, what the former owners of these partitions left open, unless they are members: those end their own.
+/// Ends, in a thread of its own, what the former owners of these partitions left open, unless they are members: those end their own. One
+/// that joins again in the same moment may lose a producer by it, which it makes anew; its batch is read again.
 pub(super) fn end_transactions(settings: &Settings, clock: &Arc<dyn Clock>, partitions: Vec<i32>) {
     let (settings, clock) = (settings.clone(), Arc::clone(clock));
     let spawned = thread::Builder::new()
@@ -135,14 +135,15 @@ mod tests {
     }
 
     #[test]
-    fn only_who_stands_still_is_due_and_only_once() {
+    fn only_who_stands_still_is_due() {
         let mut waits = Waits::default();
         let moved = |offset| Some(NextOffset::at(offset));
         assert!(!waits.stands(3, moved(7), at(0)));
         assert!(!waits.stands(3, moved(8), at(200)));
         assert!(!waits.stands(3, moved(8), at(499)));
         assert!(waits.stands(3, moved(8), at(500)));
-        assert!(!waits.stands(3, moved(8), at(5_000)));
+        assert!(!waits.stands(3, moved(8), at(3_400)));
+        assert!(waits.stands(3, moved(8), at(3_500)));
         assert!(!waits.stands(4, None, at(5_000)));
         waits.over(3);
         assert!(!waits.stands(3, None, at(5_200)));

@@ -85,7 +85,7 @@ impl Member {
                     self.unassign(&all)?;
                 }
                 Polled::Assigned(_) => self.assign(&[])?,
-                Polled::Nothing | Polled::Record(_) | Polled::Grown(_) => {
+                Polled::Nothing | Polled::Record(_) | Polled::Grown(_) | Polled::Doubted(_) => {
                     if done(self) {
                         return Ok(true);
                     }
