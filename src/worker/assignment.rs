@@ -71,7 +71,7 @@ impl Worker {
     pub(super) fn doubted(&mut self, partitions: &[i32]) {
         tracing::warn!(
             ?partitions,
-            "an input was gone for a while, or is shorter than it was: tasks settle again"
+            "an input was gone for a while, is shorter than it was, or lost its committed offsets: tasks settle again"
         );
         self.discard_all();
         for partition in partitions {

@@ -51,7 +51,7 @@ pub(super) struct End {
 pub(super) enum Change {
     /// It goes through intake and has more partitions than before: so many.
     Grown(Arc<str>, i32),
-    /// It was gone for a while, or ends before where it ended: it may be another one by now.
+    /// It was gone for a while, ends before where it ended, or its committed offsets went: it may be another one by now.
     Doubted(Arc<str>),
     /// No going on, in words.
     Wrong(String),
@@ -118,6 +118,7 @@ impl Watcher {
             admin: None,
             trimmed: BTreeMap::new(),
             gone: RefCell::default(),
+            committed: RefCell::default(),
         };
         thread::Builder::new()
             .name(format!("ends-{}", settings.worker))
@@ -201,6 +202,8 @@ struct Asker {
     trimmed_at: Duration,
     /// Topics of which a broker said that there is no such topic or partition.
     gone: RefCell<BTreeSet<Arc<str>>>,
+    /// What the group had committed offsets of.
+    committed: RefCell<BTreeSet<(InputId, i32)>>,
 }
 
 impl Asker {
@@ -290,14 +293,24 @@ impl Asker {
         let answer = answer
             .map_err(|error| tracing::debug!(%error, "what the group has committed"))
             .ok()?;
-        let told = all.iter().filter_map(|(input, task, topic, partition)| {
-            let element = answer.find_partition(topic, *partition)?;
-            match (element.error(), element.offset()) {
-                (Ok(()), Offset::Offset(next)) => Some(((*input, *task), NextOffset::at(next))),
-                _ => None,
+        let mut told = Vec::with_capacity(all.len());
+        let mut committed = self.committed.borrow_mut();
+        for (input, task, topic, partition) in all {
+            let which = (*input, *task);
+            let element = answer.find_partition(topic, *partition);
+            match element.map(|element| (element.error(), element.offset())) {
+                Some((Ok(()), Offset::Offset(next))) => {
+                    committed.insert(which);
+                    told.push((which, NextOffset::at(next)));
+                }
+                // With a topic the group's offsets of it go: told at once, before somebody commits some of another topic by this name.
+                Some((Ok(()), Offset::Invalid)) if committed.remove(&which) => {
+                    self.shared.push(Change::Doubted(Arc::clone(topic)));
+                }
+                Some(_) | None => {}
             }
-        });
-        Some(told.collect())
+        }
+        Some(told)
     }
 
     /// Deletes what was read of the `<app>-events` of our tasks, but for the last offset: a log that begins where reading goes on would
