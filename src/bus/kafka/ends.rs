@@ -11,7 +11,7 @@
 //!
 //! And it looks, beyond the own tasks, what the group has committed of all inputs ([`Rounds`]), and deletes what was read of `<app>-events`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,8 @@ const EVERY: Duration = Duration::from_millis(300);
 /// At the start more often, and so many times: whoever was killed hands over again when two rounds are over.
 const AT_FIRST: Duration = Duration::from_millis(50);
 const FIRST_ROUNDS: u32 = 20;
+/// As often, and so many times, after a topic went: five seconds.
+const ROUNDS_AFTER_IT_WENT: u32 = 100;
 /// Every so many rounds, about two and a half seconds, the numbers of partitions are asked for too: half of [`crate::task::SETTLED`], for an
 /// order may stand in a partition that was not there before.
 const ROUNDS_PER_COUNT: u32 = 8;
@@ -118,6 +120,7 @@ impl Watcher {
             admin: None,
             trimmed: BTreeMap::new(),
             gone: RefCell::default(),
+            hurry: Cell::new(0),
             committed: RefCell::default(),
         };
         thread::Builder::new()
@@ -200,8 +203,10 @@ struct Asker {
     /// Up to where `<app>-events` was deleted, and when that was looked at last.
     trimmed: BTreeMap<i32, NextOffset>,
     trimmed_at: Duration,
-    /// Topics of which a broker said that there is no such topic or partition.
+    /// Topics of which a broker said that there is no such topic or partition, or that lost their committed offsets.
     gone: RefCell<BTreeSet<Arc<str>>>,
+    /// So many rounds more are to follow fast.
+    hurry: Cell<u32>,
     /// What the group had committed offsets of.
     committed: RefCell<BTreeSet<(InputId, i32)>>,
 }
@@ -303,9 +308,9 @@ impl Asker {
                     committed.insert(which);
                     told.push((which, NextOffset::at(next)));
                 }
-                // With a topic the group's offsets of it go: told at once, before somebody commits some of another topic by this name.
+                // With a topic the group's offsets of it go.
                 Some((Ok(()), Offset::Invalid)) if committed.remove(&which) => {
-                    self.shared.push(Change::Doubted(Arc::clone(topic)));
+                    self.went(topic);
                 }
                 Some(_) | None => {}
             }
@@ -343,9 +348,18 @@ impl Asker {
         }
     }
 
+    fn went(&self, topic: &Arc<str>) {
+        if self.gone.borrow_mut().insert(Arc::clone(topic)) {
+            self.hurry.set(ROUNDS_AFTER_IT_WENT);
+        }
+    }
+
     /// Waits for the next round; `None` when it is over.
     fn next(&self, round: u32) -> Option<BTreeSet<(InputId, i32)>> {
-        let every = if round < FIRST_ROUNDS {
+        // One that is gone is doubted as soon as it is there again, before somebody commits offsets of what goes by its name now.
+        let hurry = self.hurry.get();
+        self.hurry.set(hurry.saturating_sub(1));
+        let every = if round < FIRST_ROUNDS || hurry > 0 {
             AT_FIRST
         } else {
             EVERY
@@ -418,7 +432,7 @@ impl Asker {
             Err(()) => {
                 for topic in self.sources.topics() {
                     if learn_anew(&self.client, topic) {
-                        self.gone.borrow_mut().insert(Arc::clone(topic));
+                        self.went(topic);
                     }
                 }
                 wanted.filter_map(|which| self.ask_one(which)).collect()
@@ -453,7 +467,7 @@ impl Asker {
                 }
                 (Err(error), _) => {
                     if unknown(error) {
-                        self.gone.borrow_mut().insert(Arc::clone(topic));
+                        self.went(topic);
                     }
                     return Err(());
                 }
