@@ -29,6 +29,13 @@ pub use desk::Desk;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// So often in a row a registry has to say "not found", over 1.5 to 3 s: one that has just started, or follows another, may not have read
+/// yet what a producer has registered.
+const SURE: u32 = 5;
+
+/// With so many ids not found at a time the next one is believed at once: records with made-up ids shall not stop an input at each.
+const MOST_DOUBTED: u32 = 3;
+
 /// How long a "not found" stands: records of that id are dead letters so long without another question.
 const NOT_FOUND_STANDS: Duration = Duration::from_secs(30);
 
@@ -73,7 +80,7 @@ enum Done {
 
 impl Clerk {
     async fn serve(self, mut asked: UnboundedReceiver<SchemaId>) {
-        let mut open = BTreeSet::new();
+        let (mut open, mut not_found) = (BTreeSet::new(), 0);
         let mut questions: JoinSet<Done> = JoinSet::new();
         loop {
             tokio::select! {
@@ -82,7 +89,8 @@ impl Clerk {
                     let known = self.desk.upgrade().is_some_and(|desk| desk.knows(id));
                     // Several workers meet the same new schema at once.
                     if !known && open.insert(id) {
-                        questions.spawn(self.question(id));
+                        let sure = if not_found < MOST_DOUBTED { SURE } else { 1 };
+                        questions.spawn(self.question(id, sure));
                     }
                 }
                 Some(done) = questions.join_next(), if !questions.is_empty() => {
@@ -91,6 +99,7 @@ impl Clerk {
                         Ok(Done::Answered(id, writer)) => {
                             open.remove(&id);
                             if !writer.is_found() {
+                                not_found += 1;
                                 questions.spawn(async move {
                                     tokio::time::sleep(NOT_FOUND_STANDS).await;
                                     Done::Over(id)
@@ -98,7 +107,10 @@ impl Clerk {
                             }
                             desk.publish(id, writer);
                         }
-                        Ok(Done::Over(id)) => desk.forget(id),
+                        Ok(Done::Over(id)) => {
+                            not_found -= 1;
+                            desk.forget(id);
+                        }
                         Err(error) => tracing::error!(%error, "a question to the schema registry broke off"),
                     }
                 }
@@ -106,12 +118,12 @@ impl Clerk {
         }
     }
 
-    /// Asks until there is an answer.
-    fn question(&self, id: SchemaId) -> impl Future<Output = Done> + use<> {
+    /// Asks until there is an answer; a "not found" is one when it was said `sure` times in a row.
+    fn question(&self, id: SchemaId, sure: u32) -> impl Future<Output = Done> + use<> {
         let (client, telemetry) = (Arc::clone(&self.client), Arc::clone(&self.telemetry));
         let silent = Arc::clone(&self.silent);
         async move {
-            let mut attempt = 0;
+            let (mut failures, mut not_found) = (0, 0);
             loop {
                 let answer = client.writer(id).await;
                 let (asked, heard) = match &answer {
@@ -129,15 +141,23 @@ impl Clerk {
                         Ok(_) | Err(_) => tracing::info!("the schema registry answers again"),
                     }
                 }
-                match answer {
+                let before = match answer {
                     Ok(writer) => return Done::Answered(id, writer),
                     Err(RegistryError::NotFound { .. }) => {
-                        tracing::warn!(schema = %id, "the schema registry does not know this schema: its records are dead letters");
-                        return Done::Answered(id, Writer::not_found());
+                        not_found += 1;
+                        if not_found >= sure {
+                            tracing::warn!(schema = %id, "the schema registry does not know this schema: its records are dead letters");
+                            return Done::Answered(id, Writer::not_found());
+                        }
+                        not_found - 1
                     }
-                    Err(_) => tokio::time::sleep(Client::pause(id, attempt)).await,
-                }
-                attempt += 1;
+                    Err(_) => {
+                        not_found = 0;
+                        failures += 1;
+                        failures - 1
+                    }
+                };
+                tokio::time::sleep(Client::pause(id, before)).await;
             }
         }
     }

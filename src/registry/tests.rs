@@ -213,37 +213,53 @@ fn registering_gives_the_id_or_what_stands_against_it() {
     assert!(asked[0].contains(r#""schemaType":"AVRO""#), "{asked:?}");
 }
 
+/// Asks for these one after the other, each answered before the next; gives the metrics.
+fn told_of(url: &str, ids: impl IntoIterator<Item = u32>) -> String {
+    let telemetry = Telemetry::new("shop", "0");
+    let desk = start(client(url, Login::None), &telemetry).unwrap();
+    let mut number = 0;
+    for id in ids.into_iter().map(SchemaId::Number) {
+        // Asking again while the question is open changes nothing.
+        desk.ask(id);
+        desk.ask(id);
+        while !desk
+            .newer_than(&mut number)
+            .is_some_and(|known| known.knows(id))
+        {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+    telemetry.render().unwrap()
+}
+
 #[test]
 fn an_id_is_asked_for_once_and_again_until_there_is_an_answer() {
     let (url, thread) = server(vec![
         ("503 Service Unavailable", String::new()),
-        ("200 OK", schema(CLICK)),
         ("404 Not Found", refusal(40_403)),
+        ("200 OK", schema(CLICK)),
     ]);
-    let telemetry = Telemetry::new("shop", "0");
-    let desk = start(client(&url, Login::None), &telemetry).unwrap();
-    let mut number = 0;
-    let mut next = || {
-        loop {
-            if let Some(known) = desk.newer_than(&mut number) {
-                return known;
-            }
-            std::thread::yield_now();
-        }
-    };
-    let (there, gone) = (SchemaId::Number(7), SchemaId::Number(8));
-    desk.ask(there);
-    desk.ask(there);
-    assert!(next().knows(there));
-    desk.ask(there);
-    desk.ask(gone);
-    assert!(next().knows(gone));
+    let metrics = told_of(&url, [7]);
     assert_eq!(thread.join().unwrap().len(), 3);
-    let metrics = telemetry.render().unwrap();
     for line in ["answered\"} 1", "failed\"} 1", "not_found\"} 1"] {
         let line = format!("tidegate_registry_requests_total{{outcome=\"{line}");
         assert!(metrics.contains(&line), "{line} in {metrics}");
     }
+}
+
+#[test]
+fn a_not_found_is_believed_when_it_is_said_again_and_at_once_when_there_are_many() {
+    let not_found = ("404 Not Found", refusal(40_403));
+    let doubted = usize::try_from(MOST_DOUBTED * SURE).unwrap();
+    let (url, thread) = server(vec![not_found; doubted + 2]);
+    let metrics = told_of(&url, 0..MOST_DOUBTED + 2);
+    assert!(!metrics.contains("answered\"} 1"), "{metrics}");
+    let asked = thread.join().unwrap();
+    let times = |id: usize| {
+        let path = format!("/schemas/ids/{id} ");
+        asked.iter().filter(|asked| asked.contains(&path)).count()
+    };
+    assert_eq!([times(0), times(2), times(3), times(4)], [5, 5, 1, 1]);
 }
 
 #[test]

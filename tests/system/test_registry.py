@@ -140,7 +140,7 @@ def test_schemas_may_change_while_it_runs_and_what_cannot_be_read_becomes_a_dead
             assert process.metric("tidegate_records_dead_lettered_total", code=code) == 1, code
         said = {r.value: dict(r.headers)["__connect.errors.exception.message"].decode() for r in letters}
         assert "at `type`" in said[bad["incompatible_schema"]], said
-        assert process.metric("tidegate_registry_requests_total", outcome="not_found") == 1
+        assert process.metric("tidegate_registry_requests_total", outcome="not_found") == 5, "a registry may not have read everything yet"
         assert process.alive()
         shop_now.stop()
 
