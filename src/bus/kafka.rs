@@ -273,7 +273,7 @@ impl KafkaBus {
 
 impl Bus for KafkaBus {
     fn poll(&mut self, wait: Duration) -> Result<Polled, Failure> {
-        match self.watcher.change()? {
+        match self.watcher.change() {
             Some(Change::Grown(topic, count)) => {
                 let grown = match self.member.grow(&topic, count) {
                     Ok(grown) => grown,
@@ -288,9 +288,15 @@ impl Bus for KafkaBus {
                 }
             }
             Some(Change::Doubted(topic)) => {
-                return Ok(Polled::Doubted(self.member.tasks_of(&topic)));
+                let tasks = self.member.tasks_of(&topic);
+                if !tasks.is_empty() {
+                    return Ok(Polled::Doubted(tasks));
+                }
             }
-            Some(Change::Wrong(_)) | None => {}
+            Some(Change::Wrong(why)) => {
+                return Err(Failure::new("read the inputs", why, Remedy::Fatal));
+            }
+            None => {}
         }
         self.member.poll(wait)
     }

@@ -49,6 +49,17 @@ struct Held {
     reading: bool,
 }
 
+/// Positions that are not there any more: one may be told for every partition of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    /// None is known of.
+    None,
+    /// Told, and the tasks settle again.
+    Told,
+    /// Settled since, and nothing was delivered yet: another one is told as it is.
+    Settled,
+}
+
 /// The group member of one worker.
 pub(super) struct Member {
     /// `None` once closed.
@@ -60,8 +71,8 @@ pub(super) struct Member {
     unanswered: Option<bool>,
     /// Since when the question for committed offsets has no answer.
     unanswered_since: Option<Duration>,
-    /// A position was told to be gone, and nothing was delivered since.
-    gone: bool,
+    /// What was made of a position that is not there any more.
+    gone: Gone,
     /// The last poll found nothing, so markers may have moved positions that no record told of.
     drained: bool,
     /// What became of our name in the group.
@@ -80,7 +91,7 @@ impl Member {
             held: BTreeMap::new(),
             unanswered: None,
             unanswered_since: None,
-            gone: false,
+            gone: Gone::None,
             drained: false,
             fence: Fence::Standing,
             watch: Watch::new(),
@@ -158,7 +169,9 @@ impl Member {
                         && held.reading
                     {
                         held.delivered = Some(NextOffset::after(record.offset));
-                        self.gone = false;
+                        if self.gone == Gone::Settled {
+                            self.gone = Gone::None;
+                        }
                         return Ok(Polled::Record(record));
                     }
                     // Fetched before its pause took hold; `resume` seeks anyway, so it comes again.
@@ -170,11 +183,13 @@ impl Member {
                         return self.fenced(&failed);
                     }
                     // Which one it is of, nobody tells: all are settled again, and that finds the place and the numbers.
-                    if is_gone(&error) && !std::mem::replace(&mut self.gone, true) {
+                    if is_gone(&error) && self.gone == Gone::None {
+                        self.gone = Gone::Told;
                         let tasks: BTreeSet<i32> = self.held.keys().map(|of| of.1).collect();
                         return Ok(Polled::Doubted(tasks.into_iter().collect()));
                     }
-                    if failed.remedy == Remedy::Fatal {
+                    let is_told = is_gone(&error) && self.gone == Gone::Told;
+                    if failed.remedy == Remedy::Fatal && !is_told {
                         return Err(failed);
                     }
                     // librdkafka repairs these itself (connections, metadata, membership); the log has them.

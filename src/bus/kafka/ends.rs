@@ -55,7 +55,8 @@ pub(super) enum Change {
     Grown(Arc<str>, i32),
     /// It was gone for a while, ends before where it ended, or its committed offsets went: it may be another one by now.
     Doubted(Arc<str>),
-    /// No going on, in words.
+    /// No going on, in words with the numbers: an input that is read directly has another number of partitions than at the start, so what
+    /// customers moved to would be read by nobody, and what they left behind is folded elsewhere.
     Wrong(String),
 }
 
@@ -146,22 +147,15 @@ impl Watcher {
     }
 
     /// What became of a topic since the last call, once.
-    ///
-    /// # Errors
-    /// `Fatal`, with the numbers, once an input that is read directly has another number of partitions than at the start: what customers
-    /// moved to would be read by nobody, and what they left behind is folded elsewhere.
-    pub(super) fn change(&self) -> Result<Option<Change>, Failure> {
+    pub(super) fn change(&self) -> Option<Change> {
         if !self.shared.is_changed.load(Ordering::Relaxed) {
-            return Ok(None);
+            return None;
         }
         let mut watched = self.shared.lock();
         let told = watched.changes.pop();
         let more = !watched.changes.is_empty();
         self.shared.is_changed.store(more, Ordering::Relaxed);
-        match told {
-            Some(Change::Wrong(why)) => Err(Failure::new("read the inputs", why, Remedy::Fatal)),
-            told => Ok(told),
-        }
+        told
     }
 
     /// What [`Self::change`] told could not be followed: it tells it again.

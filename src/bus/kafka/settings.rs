@@ -35,8 +35,8 @@ pub struct Settings {
     pub properties: BTreeMap<String, String>,
     /// A member that is silent for so long loses its partitions. Default 6 s, the broker's least.
     pub session_timeout: Duration,
-    /// A transaction that is open for so long is aborted by the broker. Default 5 s: below the session, so that the broker has
-    /// aborted before anybody takes over.
+    /// A transaction that is open for so long is aborted by the broker. Default 5 s: below the session. The broker looks for
+    /// such only now and then; who takes over does not wait for it (`predecessor`).
     pub transaction_timeout: Duration,
     /// How long `connect` waits for the coordinator.
     pub connect_timeout: Duration,

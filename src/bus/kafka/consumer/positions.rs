@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{ANSWER, Held, LOCAL, Member};
+use super::{ANSWER, Gone, Held, LOCAL, Member};
 use crate::bus::kafka::failure::{Call, failure};
 use crate::bus::{Failure, InputId, NextOffset, Position, Remedy};
 
@@ -82,6 +82,9 @@ impl Member {
         self.consumer()?
             .resume(&list)
             .map_err(|error| failure(Call::Seek, "resume", &error))?;
+        if self.gone == Gone::Told {
+            self.gone = Gone::Settled;
+        }
         for position in positions {
             if let Some(held) = self.held.get_mut(&(position.input, position.partition)) {
                 held.delivered = Some(position.next);
