@@ -187,6 +187,29 @@ fn what_happened_before_is_dropped_wherever_it_arrives_and_what_comes_later_is_s
 }
 
 #[test]
+fn a_merge_of_before_that_is_read_after_the_erasure_passes_it_on() {
+    let mut world = World::new(FlowSet::default(), open_policy());
+    for id in ["a", "b", "c", "d"] {
+        let person = json!({ "addresses": { "email": format!("{id}@secret.test") } });
+        world.at("2026-03-02T10:00:00Z", &customer(id), "identified", person);
+    }
+    let merged = |world: &mut World, at: &str, from: &str, into: &str| {
+        world.at(at, &customer(from), "merged", json!({ "into": into }));
+        world.settle();
+    };
+    merged(&mut world, "2026-03-02T10:10:00Z", "a", "b");
+    // A backlog in the partition of `b`: what merged it into `c` is read after the erasure of `a`, which came later.
+    world.at("2026-03-02T12:00:00Z", &customer("a"), "erased", json!({}));
+    world.settle();
+    assert!(traces(&world, "b@secret.test").is_empty());
+    merged(&mut world, "2026-03-02T11:00:00Z", "b", "c");
+    assert_eq!(traces(&world, "c@secret.test"), Vec::<String>::new());
+    // Merged after it, somebody else.
+    merged(&mut world, "2026-03-02T13:00:00Z", "b", "d");
+    assert!(!traces(&world, "d@secret.test").is_empty());
+}
+
+#[test]
 fn a_hand_over_that_was_on_its_way_is_dropped_and_what_it_brought_is_recalled() {
     let mut world = World::shipped();
     world.at(

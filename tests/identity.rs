@@ -284,6 +284,93 @@ fn a_stop_that_names_an_address_is_not_lost_while_its_holder_is_handed_over() {
     }
 }
 
+/// The task that knows who holds an address, and the one that reads the opt-out, hear of it in any order: after an outage, minutes apart.
+#[test]
+fn what_an_address_forbids_reaches_a_holder_of_whom_that_is_not_known_yet() {
+    let event = |world: &mut World, at: &str, kind: &str, who: Value, properties: Value| {
+        let mut line = who;
+        line["event_id"] = kind.into();
+        line["type"] = kind.into();
+        line["event_time"] = at.into();
+        line["properties"] = properties;
+        world.run_to(Timestamp::parse("2026-03-02T12:00:00Z").unwrap());
+        world.event(&line);
+    };
+    let says = |world: &mut World| {
+        for (at, kind) in [("11:00", "unsubscribed"), ("12:00", "bounced")] {
+            let address = json!({ "channel": "sms", "address": "+491" });
+            event(
+                world,
+                &format!("2026-03-02T{at}:00Z"),
+                kind,
+                json!({}),
+                address,
+            );
+        }
+    };
+    let is_told = |world: &mut World| {
+        let reachable = json!({ "addresses": { "sms": "+49 1" }, "consents": { "sms": true } });
+        event(
+            world,
+            "2026-03-02T10:00:00Z",
+            "identified",
+            customer("1"),
+            reachable,
+        );
+    };
+    let of = |world: &World| {
+        let profile = world.profile("c:1");
+        let denied = profile.reach.consent_state("sms", None);
+        let mut decided: Vec<_> = world
+            .verdicts
+            .iter()
+            .map(|v| (v.decision_id, v.kind))
+            .collect();
+        decided.sort_unstable();
+        (denied, profile.reach.addresses.clone(), decided)
+    };
+    let mut known = World::new(FlowSet::default(), open_policy());
+    is_told(&mut known);
+    known.settle();
+    says(&mut known);
+    known.settle();
+    assert_eq!(of(&known).0, tidegate::event::Consent::Denied);
+    for seed in 0..200 {
+        let random = &mut Random(seed);
+        let mut world = World::new(FlowSet::default(), open_policy());
+        let steps: [&dyn Fn(&mut World); 2] = [&says, &is_told];
+        for step in steps {
+            step(&mut world);
+            for _ in 0..random.below(6) {
+                let partition = usize::try_from(random.below(PARTITIONS as u64)).unwrap();
+                world.deliver(partition);
+            }
+        }
+        world.drain(random);
+        assert_eq!(of(&world), of(&known), "seed {seed}");
+        // Who is reached there later hears of it, too; whoever has agreed since stays agreed.
+        let explicit = json!({ "channel": "sms", "state": "granted" });
+        let same = json!({ "addresses": { "sms": "+491" } });
+        for (id, at) in [("2", "2026-03-02T10:30:00Z"), ("3", "2026-03-02T13:00:00Z")] {
+            world.at(
+                "2026-03-02T13:00:00Z",
+                &customer(id),
+                "identified",
+                same.clone(),
+            );
+            world.at(at, &customer(id), "consent_changed", explicit.clone());
+        }
+        world.drain(random);
+        let state = |id: &str| world.profile(id).reach.consent_state("sms", None);
+        use tidegate::event::Consent::{Denied, Granted};
+        assert_eq!(
+            (state("c:2"), state("c:3")),
+            (Denied, Granted),
+            "seed {seed}"
+        );
+    }
+}
+
 #[test]
 fn of_two_merges_that_contradict_each_other_the_later_one_stands_whichever_is_read_first() {
     for swapped in [false, true] {

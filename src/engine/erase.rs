@@ -20,7 +20,7 @@ use super::turn::{Name, Turn};
 use crate::decision::{DecisionId, Reason, VerdictKind, Why};
 use crate::event::{Body, Bounce, Consent, Event, EventType, Origin};
 use crate::profile::Profile;
-use crate::profile::links::{Bars, Login};
+use crate::profile::links::{Bars, Denial, Login};
 use crate::profile::reach::ConsentEntry;
 use crate::profile::running::{Armed, Birth};
 use crate::value::{ProfileKey, Timestamp};
@@ -47,39 +47,27 @@ fn bars_of(event: &Event) -> Option<(&str, &str, Bars)> {
         return None;
     };
     let address = receipt.address.as_deref()?;
-    let at = Some(event.effective_time);
     let mut bars = Bars::default();
     if event.kind == EventType::Unsubscribed {
-        bars.denials.push(ConsentEntry {
-            channel: Some(receipt.channel.clone()),
-            ..denial_of(event, receipt)
+        bars.denials.push(Denial {
+            word: denial_of(event, receipt),
+            event_id: event.id.clone(),
         });
     } else if event.kind == EventType::Complained {
-        bars.complained = at;
+        bars.complained = Some(Login::of(event));
     } else if event.kind == EventType::Bounced
         && receipt.bounce.unwrap_or(Bounce::Hard) == Bounce::Hard
     {
-        bars.hard_bounced = at;
+        bars.hard_bounced = Some(Login::of(event));
     } else {
         return None;
     }
     Some((&receipt.channel, address, bars))
 }
 
-impl Login {
-    /// An erasure whose record is not at hand.
-    const fn until(at: Timestamp) -> Self {
-        Self {
-            at,
-            event_id: String::new(),
-            source: String::new(),
-        }
-    }
-}
-
 impl Turn<'_> {
-    /// Drops an event that an erasure covers; `None` when none does. What it forbids stays with its address; the device that it names, and
-    /// the aliases that passed it on, were of the erased.
+    /// Drops an event that an erasure covers; `None` when none does. What it forbids stays with its address; the device that it names, the
+    /// aliases that passed it on, and the customer that it merges this one into, were of the erased.
     pub(super) fn drop_erased(
         &mut self,
         event: &Event,
@@ -93,7 +81,8 @@ impl Turn<'_> {
         if event.effective_time > until && !is_answer {
             return None;
         }
-        if let Some((channel, address, bars)) = bars_of(event) {
+        if let Some((channel, address, mut bars)) = bars_of(event) {
+            bars.unname();
             let to = address_key(self.plan, channel, address);
             let matter = Matter::Leaves {
                 profile: None,
@@ -106,6 +95,13 @@ impl Turn<'_> {
             let hops = hops.iter().map(|hop| hop.profile.clone());
             let names = hops.chain(device.map(|key| key.as_str().to_owned()));
             self.tell_aliases(names.collect(), &Login::until(until), origin);
+            if let Body::Merge(merge) = &event.body {
+                let by = Login {
+                    at: until,
+                    ..Login::of(event)
+                };
+                self.erase_at(&merge.into, &by, origin);
+            }
         }
         let is_again = matches!(event.body, Body::Erasure);
         Some(StepCounts {
@@ -113,6 +109,25 @@ impl Turn<'_> {
             erased: u32::from(!is_again),
             ..StepCounts::default()
         })
+    }
+
+    /// Read in its order, the merge would have passed the erasure on to that customer.
+    fn erase_at(&mut self, into: &str, by: &Login, origin: &Origin) {
+        let into = ProfileKey::customer(into);
+        let own = self.profile.key();
+        // A visitor may follow a customer after one who was erased: it takes none along.
+        if own.customer_id().is_some() && into != *own {
+            let event = Event {
+                customer_id: Some(into.id().to_owned()),
+                ..event_of(by)
+            };
+            let matter = Matter::Event {
+                event: Box::new(event),
+                origin: origin.clone(),
+                history: false,
+            };
+            self.forwards.push(Forward::new(into, matter));
+        }
     }
 
     /// Sends back what came over an alias that the erasure of this profile has to reach yet, or was not told to: whoever it came from is
@@ -229,8 +244,8 @@ impl Turn<'_> {
             let key = address_key(self.plan, &known.channel, &known.address);
             let bars = Bars {
                 denials: self.denials(&known.channel),
-                hard_bounced: known.hard_bounced,
-                complained: known.complained,
+                hard_bounced: known.hard_bounced.map(Login::until),
+                complained: known.complained.map(Login::until),
             };
             left.entry(key.id().to_owned()).or_default().join(bars);
         }
@@ -242,7 +257,7 @@ impl Turn<'_> {
     }
 
     /// The denials in force on a channel.
-    fn denials(&self, channel: &str) -> Vec<ConsentEntry> {
+    fn denials(&self, channel: &str) -> Vec<Denial> {
         let reach = &self.profile.reach;
         let denied = |entry: &&ConsentEntry| {
             entry.state == Consent::Denied
@@ -251,9 +266,12 @@ impl Turn<'_> {
         };
         let entries = reach.consents.iter().filter(denied).cloned();
         entries
-            .map(|entry| ConsentEntry {
-                channel: Some(channel.to_owned()),
-                ..entry
+            .map(|entry| Denial {
+                word: ConsentEntry {
+                    channel: Some(channel.to_owned()),
+                    ..entry
+                },
+                event_id: String::new(),
             })
             .collect()
     }
@@ -356,13 +374,14 @@ impl Turn<'_> {
         if !bars.is_empty() {
             links.bars.get_or_insert_default().join(bars.clone());
         }
+        if let Some(known) = &mut links.bars {
+            known.unname();
+        }
     }
 
-    /// Of an address that nobody holds: those who did were erased, and what is said under it now stays with it.
-    pub(super) fn bar_again(&mut self, event: &Event) {
-        if self.profile.links.bars.is_some()
-            && let Some((_, _, more)) = bars_of(event)
-        {
+    /// Of an address: what is said under it stays with it, for those of whom it is not known yet that they are reached there.
+    pub(super) fn bar(&mut self, event: &Event) {
+        if let Some((_, _, more)) = bars_of(event) {
             self.profile.links.bars.get_or_insert_default().join(more);
         }
     }
@@ -383,26 +402,54 @@ impl Turn<'_> {
             event_id: armed.event_id.clone(),
             source: String::new(),
         };
-        let event = Event {
-            kind: EventType::Identified,
-            ..identity::event_of(&told, self.profile.key())
+        // Named by the record that said it, as if it had come here itself; or else by the one that told of the address.
+        let own = self.profile.key().clone();
+        let event = |kind, said: &Login| {
+            let (kind, by) = if said.event_id.is_empty() {
+                (EventType::Identified, &told)
+            } else {
+                (kind, said)
+            };
+            Event {
+                kind,
+                ..identity::event_of(by, &own)
+            }
         };
         for denial in &bars.denials {
-            self.profile.reach.say(denial.clone());
-            let (channel, list) = (denial.channel.as_deref(), denial.list.as_deref());
+            let word = &denial.word;
+            let said = Login {
+                at: word.at,
+                event_id: denial.event_id.clone(),
+                source: word.system.clone(),
+            };
+            self.profile.reach.say(word.clone());
+            let (channel, list) = (word.channel.as_deref(), word.list.as_deref());
+            let event = event(EventType::Unsubscribed, &said);
             self.deny(&event, channel, list, Reason::Unsubscribed);
         }
-        let plan = self.plan;
-        let mut channels = BTreeSet::new();
-        for known in &mut self.profile.reach.addresses {
-            if address_key(plan, &known.channel, &known.address).id() == address {
-                known.hard_bounced = known.hard_bounced.max(bars.hard_bounced);
-                known.complained = known.complained.max(bars.complained);
-                channels.insert(known.channel.clone());
+        let hard_bounced = bars.hard_bounced.iter();
+        let hard_bounced = hard_bounced.map(|said| (said, EventType::Bounced));
+        let complained = bars.complained.iter();
+        let complained = complained.map(|said| (said, EventType::Complained));
+        let mut faults: Vec<_> = hard_bounced.chain(complained).collect();
+        faults.sort_unstable_by_key(|(said, _)| *said);
+        for (said, kind) in faults {
+            let plan = self.plan;
+            let mut channels = BTreeSet::new();
+            for known in &mut self.profile.reach.addresses {
+                if address_key(plan, &known.channel, &known.address).id() == address {
+                    let fault = if kind == EventType::Bounced {
+                        &mut known.hard_bounced
+                    } else {
+                        &mut known.complained
+                    };
+                    *fault = (*fault).max(Some(said.at));
+                    channels.insert(known.channel.clone());
+                }
             }
-        }
-        for channel in channels {
-            self.review_addresses(&event, &channel);
+            for channel in channels {
+                self.review_addresses(&event(kind, said), &channel);
+            }
         }
     }
 }

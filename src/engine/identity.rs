@@ -20,6 +20,7 @@ use super::turn::Turn;
 use super::{Plan, StepCounts};
 use crate::event::{Body, Event, EventType, Merge, Origin};
 use crate::profile::links::{Alias, Follows, Login, alias_ends};
+use crate::profile::reach::plain;
 use crate::value::{ProfileKey, Timestamp};
 
 /// Aliases one after the other that a record follows; where more follow, it is taken in.
@@ -28,8 +29,7 @@ const MOST_HOPS: usize = 64;
 /// The list of those who hold an address: where an event goes that names nothing else.
 #[must_use]
 pub(super) fn address_key(plan: &Plan, channel: &str, address: &str) -> ProfileKey {
-    // As people and systems write the same one: upper or lower case, numbers in groups.
-    let address: String = address.to_lowercase().split_whitespace().collect();
+    let address: String = plain(address).collect();
     ProfileKey::address(&address_id(&plan.policy.address_key, channel, &address))
 }
 
@@ -210,9 +210,7 @@ impl Turn<'_> {
         self.forwards
             .extend(known.map(|holder| Forward::new(holder, matter())));
         let reached = u32::from(self.forwards.len() > before);
-        if reached == 0 {
-            self.bar_again(event);
-        }
+        self.bar(event);
         StepCounts {
             forwarded: reached,
             unattributed: 1 - reached,

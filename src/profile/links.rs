@@ -19,7 +19,8 @@ const IDLE_DAYS: i64 = 30;
 const TOLD_AGAIN: Span = Span::from_days(1);
 const DAY: i64 = 86_400_000;
 
-/// When somebody was told to be somebody else. Later wins; of two at one instant the greater event id.
+/// A record that told something that is remembered: that somebody is somebody else, or what an address is not for. Later wins; of two
+/// at one instant the greater event id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(map)]
 pub struct Login {
@@ -35,6 +36,15 @@ pub struct Login {
 }
 
 impl Login {
+    /// One whose record is not at hand.
+    pub(crate) const fn until(at: Timestamp) -> Self {
+        Self {
+            at,
+            event_id: String::new(),
+            source: String::new(),
+        }
+    }
+
     /// An event as the login that it is.
     pub(crate) fn of(event: &Event) -> Self {
         Self {
@@ -110,24 +120,36 @@ pub struct Links {
     /// stands first.
     #[cbor(n(6), skip_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
-    /// Of an address: what its erased holders forbade.
+    /// Of an address: what was forbidden under it.
     #[n(7)]
     pub bars: Option<Bars>,
 }
 
-/// What those forbade who held an address and were erased. It names nobody.
+/// What was forbidden under an address, by whoever is reached there. It names nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Bars {
-    /// Denials on its channel.
+    /// Opt-outs.
     #[cbor(n(0), skip_if = "Vec::is_empty")]
-    pub denials: Vec<ConsentEntry>,
-    /// It does not exist.
+    pub denials: Vec<Denial>,
+    /// It does not exist, says this record.
     #[n(1)]
-    pub hard_bounced: Option<Timestamp>,
+    pub hard_bounced: Option<Login>,
     /// Its reader called us spam.
     #[n(2)]
-    pub complained: Option<Timestamp>,
+    pub complained: Option<Login>,
+}
+
+/// One opt-out.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Denial {
+    /// What was denied.
+    #[n(0)]
+    pub word: ConsentEntry,
+    /// The record that said so; empty once somebody who was reached there is erased, for an id may be made of theirs.
+    #[cbor(n(1), default)]
+    pub event_id: String,
 }
 
 impl Bars {
@@ -140,18 +162,33 @@ impl Bars {
     /// Both together; of the same word the later one.
     pub(crate) fn join(&mut self, other: Self) {
         for denial in other.denials {
-            let same = |own: &&mut ConsentEntry| {
-                (&own.channel, &own.list) == (&denial.channel, &denial.list)
+            let word = &denial.word;
+            let same = |own: &&mut Denial| {
+                (&own.word.channel, &own.word.list) == (&word.channel, &word.list)
             };
             let has_room = self.denials.len() < limits::CONSENTS;
             match self.denials.iter_mut().find(same) {
-                Some(own) => own.at = own.at.max(denial.at),
+                Some(own) if (own.word.at, &own.event_id) < (word.at, &denial.event_id) => {
+                    *own = denial;
+                }
+                Some(_) => {}
                 None if has_room => self.denials.push(denial),
                 None => {}
             }
         }
-        self.hard_bounced = self.hard_bounced.max(other.hard_bounced);
-        self.complained = self.complained.max(other.complained);
+        self.hard_bounced = self.hard_bounced.take().max(other.hard_bounced);
+        self.complained = self.complained.take().max(other.complained);
+    }
+
+    /// Forgets which records said so.
+    pub(crate) fn unname(&mut self) {
+        for denial in &mut self.denials {
+            denial.event_id.clear();
+            denial.word.system.clear();
+        }
+        for said in self.hard_bounced.iter_mut().chain(&mut self.complained) {
+            *said = Login::until(said.at);
+        }
     }
 }
 

@@ -64,6 +64,17 @@ pub enum ConsentSource {
     OptOut,
 }
 
+/// An address without what people and systems write differently: upper or lower case, numbers in groups.
+pub(crate) fn plain(address: &str) -> impl Iterator<Item = char> {
+    let letters = address.chars().filter(|letter| !letter.is_whitespace());
+    letters.flat_map(char::to_lowercase)
+}
+
+/// Are these two spellings of one address?
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    plain(one).eq(plain(other))
+}
+
 /// One word on consent.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -262,7 +273,7 @@ impl Reach {
         {
             known.gone = !addresses
                 .iter()
-                .any(|address| known.address.eq_ignore_ascii_case(address));
+                .any(|address| is_same(&known.address, address));
             known.since = at;
         }
         for address in addresses {
@@ -294,9 +305,9 @@ impl Reach {
     }
 
     fn find(&mut self, channel: &str, address: &str) -> Option<usize> {
-        self.addresses.iter().position(|known| {
-            known.channel == channel && known.address.eq_ignore_ascii_case(address)
-        })
+        self.addresses
+            .iter()
+            .position(|known| known.channel == channel && is_same(&known.address, address))
     }
 
     /// The address that a receipt is about: the one it names (remembered even when it is not the customer's now), else the only one.

@@ -2,7 +2,7 @@
 
 use crate::event::Consent;
 use crate::profile::limits;
-use crate::profile::reach::{AddressState, ConsentEntry, Reach};
+use crate::profile::reach::{AddressState, ConsentEntry, Reach, is_same};
 
 /// Is there a channel and list that both speak of?
 fn overlap(a: &ConsentEntry, b: &ConsentEntry) -> bool {
@@ -76,7 +76,7 @@ impl Reach {
             let is_older = newest(&own, &their.channel) > newest(&theirs, &their.channel);
             their.gone |= is_older;
             let same = self.addresses.iter_mut().find(|known| {
-                known.channel == their.channel && known.address.eq_ignore_ascii_case(&their.address)
+                known.channel == their.channel && is_same(&known.address, &their.address)
             });
             match same {
                 Some(known) => {
