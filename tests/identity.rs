@@ -169,6 +169,75 @@ fn a_suppression_of_the_visitor_ends_there_and_begins_with_the_customer() {
 }
 
 #[test]
+fn what_each_side_took_back_is_forbidden_on_each_channel_and_what_was_granted_to_both_together_is_open()
+ {
+    let say = |world: &mut World, at: &str, who: &Value, kind: &str, what: Value| {
+        world.at(&format!("2026-03-02T{at}:00Z"), who, kind, what);
+    };
+    let closed = |world: &World| -> BTreeSet<String> {
+        let blocks = world.profile("c:7").blocks(world.clock);
+        blocks
+            .flat_map(|block| block.on.iter().map(|on| on.channel.clone()))
+            .collect()
+    };
+    let mut world = World::new(FlowSet::default(), open_policy());
+    say(
+        &mut world,
+        "10:00",
+        &customer("7"),
+        "unsubscribed",
+        json!({ "channel": "sms" }),
+    );
+    say(
+        &mut world,
+        "10:05",
+        &visitor("v"),
+        "unsubscribed",
+        json!({ "channel": "email" }),
+    );
+    say(
+        &mut world,
+        "10:06",
+        &visitor("v"),
+        "unsubscribed",
+        json!({ "channel": "push" }),
+    );
+    // The visitor's partition is behind: that they are one since ten past is heard of after what they granted together.
+    let login = world
+        .queues
+        .iter()
+        .map(std::collections::VecDeque::len)
+        .sum::<usize>();
+    say(
+        &mut world,
+        "10:10",
+        &both("7", "v"),
+        "page_viewed",
+        json!({}),
+    );
+    let sent = world
+        .queues
+        .iter()
+        .map(std::collections::VecDeque::len)
+        .sum::<usize>();
+    assert!(sent > login, "the visitor is told");
+    let granted = json!({ "channel": "push", "state": "granted" });
+    say(
+        &mut world,
+        "10:20",
+        &customer("7"),
+        "consent_changed",
+        granted,
+    );
+    world.settle();
+    let channels = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    assert_eq!(closed(&world), channels(&["email", "sms"]));
+    let state = |channel| world.profile("c:7").reach.consent_state(channel, None);
+    assert_eq!(state("push"), tidegate::event::Consent::Granted);
+    assert_eq!(state("email"), tidegate::event::Consent::Denied);
+}
+
+#[test]
 fn a_stop_with_nothing_but_an_address_reaches_everybody_who_holds_it() {
     let mut world = World::new(FlowSet::default(), open_policy());
     let family = json!({ "addresses": { "sms": "+491", "email": "Us@Home.test" }, "consents": { "sms": true, "email": true } });

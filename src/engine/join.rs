@@ -120,7 +120,8 @@ impl Turn<'_> {
         let theirs = std::mem::take(&mut *other.running);
         let blocks = other.take_all_blocks();
         let (from, listed) = (other.key().clone(), other.links.addresses.clone());
-        self.profile.join(&mut other, &self.plan.policy);
+        self.profile
+            .join(&mut other, &self.plan.policy, login.effective_time);
         for (event, _) in &their_orders {
             self.take_exits(event, &own_carts, &NEWS);
         }
@@ -320,23 +321,35 @@ impl Turn<'_> {
             for on in &block.on {
                 self.release(login, &block, on, Reason::ProfileMerged);
             }
-            let is_said = self.profile.blocks(self.now).any(|own| {
-                (own.reason, &own.scopes, own.until, &own.order_id, &own.list)
-                    == (
-                        block.reason,
-                        &block.scopes,
-                        block.until,
-                        &block.order_id,
-                        &block.list,
-                    )
-            });
-            if is_said {
-                continue;
-            }
+            let is_said = |channel: &str| {
+                self.profile.blocks(self.now).any(|own| {
+                    (own.reason, &own.scopes, own.until, &own.order_id, &own.list)
+                        == (
+                            block.reason,
+                            &block.scopes,
+                            block.until,
+                            &block.order_id,
+                            &block.list,
+                        )
+                        && own.on.iter().any(|on| on.channel == channel)
+                })
+            };
+            // Granted again since the two were one.
+            let is_over = |channel: &str| {
+                matches!(block.reason, Reason::NoConsent | Reason::Unsubscribed)
+                    && self
+                        .profile
+                        .reach
+                        .consent_state(channel, block.list.as_deref())
+                        == Consent::Granted
+            };
+            let channels = block.on.iter().map(|on| &on.channel);
+            let channels = channels.filter(|channel| !is_said(channel) && !is_over(channel));
+            let channels = channels.cloned().collect();
             let rest_of = block.on.first().map(|on| on.decision);
             let new = NewBlock {
                 reason: block.reason,
-                channels: block.on.into_iter().map(|on| on.channel).collect(),
+                channels,
                 scopes: block.scopes,
                 until: block.until,
                 order_id: block.order_id,

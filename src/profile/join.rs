@@ -10,7 +10,7 @@ use super::service::TicketState;
 use super::{Activity, Contacts, History, Orders, Person, Profile, Scores, Section, Service};
 use crate::flow::Class;
 use crate::policy::Policy;
-use crate::value::Span;
+use crate::value::{Span, Timestamp};
 
 mod carts;
 mod orders;
@@ -73,8 +73,9 @@ impl Profile {
         estate
     }
 
-    /// Takes over what only the data tells. Left in `other` are its running instances, requests and suppressions.
-    pub(crate) fn join(&mut self, other: &mut Self, policy: &Policy) {
+    /// Takes over what only the data tells. Left in `other` are its running instances, requests and suppressions. `one_since`: effective
+    /// time of the event that made the two one.
+    pub(crate) fn join(&mut self, other: &mut Self, policy: &Policy, one_since: Timestamp) {
         let bucket = self.person.bucket;
         let bucket = bucket.unwrap_or_else(|| control_bucket(&policy.control_salt, &self.key));
         let is_held_back = |bucket: u32| bucket < policy.control_group;
@@ -91,7 +92,7 @@ impl Profile {
         self.person.bucket = Some(bucket);
         self.person.contaminated |= arms_differ && was_exposed;
         self.person.join(take(&mut other.person));
-        self.reach.join(take(&mut other.reach));
+        self.reach.join(take(&mut other.reach), one_since);
         let mut activity = take(&mut other.activity);
         let device = activity.device.take();
         self.activity.join(&activity);

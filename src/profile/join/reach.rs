@@ -3,6 +3,7 @@
 use crate::event::Consent;
 use crate::profile::limits;
 use crate::profile::reach::{AddressState, ConsentEntry, Reach, is_same};
+use crate::value::Timestamp;
 
 /// Is there a channel and list that both speak of?
 fn overlap(a: &ConsentEntry, b: &ConsentEntry) -> bool {
@@ -10,8 +11,9 @@ fn overlap(a: &ConsentEntry, b: &ConsentEntry) -> bool {
     meets(&a.channel, &b.channel) && meets(&a.list, &b.list)
 }
 
-/// A denial here is at least as late as every grant there that it overlaps: so it stands.
-fn harden(here: &mut [ConsentEntry], there: &[ConsentEntry]) {
+/// A denial here is at least as late as every grant there that it overlaps: so it stands. Not later than the grants that followed when
+/// the two were one already: those took it back.
+fn harden(here: &mut [ConsentEntry], there: &[ConsentEntry], one_since: Timestamp) {
     for denial in here
         .iter_mut()
         .filter(|entry| entry.state == Consent::Denied && entry.is_explicit())
@@ -19,16 +21,17 @@ fn harden(here: &mut [ConsentEntry], there: &[ConsentEntry]) {
         let granted = there
             .iter()
             .filter(|entry| entry.state == Consent::Granted && overlap(denial, entry))
-            .map(|entry| entry.at);
+            .map(|entry| entry.at)
+            .filter(|at| *at <= one_since);
         denial.at = granted.max().map_or(denial.at, |at| denial.at.max(at));
     }
 }
 
 impl Reach {
-    pub(super) fn join(&mut self, mut other: Self) {
+    pub(super) fn join(&mut self, mut other: Self, one_since: Timestamp) {
         self.join_addresses(std::mem::take(&mut other.addresses));
-        harden(&mut self.consents, &other.consents);
-        harden(&mut other.consents, &self.consents);
+        harden(&mut self.consents, &other.consents, one_since);
+        harden(&mut other.consents, &self.consents, one_since);
         for entry in other.consents {
             self.join_consent(entry);
         }
