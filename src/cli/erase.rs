@@ -1,5 +1,6 @@
 //! `erase`: publishes that somebody is to be erased; whoever reads the customers' topic hears of it, and not tidegate alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,14 +9,16 @@ use serde_json::json;
 use super::feed::avro;
 use super::{Environment, Exit, Output, Settings, Stop};
 use crate::app::kafka;
+use crate::bus::InputId;
 use crate::bus::kafka::admin::Admin;
 use crate::bus::kafka::feed::{FeedProducer, Feeding};
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, Format};
 use crate::engine::erasure_id;
-use crate::event::{EventType, Stream};
+use crate::event::{DecodeRules, EventType, Stream};
 use crate::partitioner;
 use crate::plan;
-use crate::recording::Placing;
+use crate::recording::{Placed, Placing};
 use crate::value::ProfileKey;
 
 /// What is asked for.
@@ -25,6 +28,9 @@ pub(super) struct Erase {
     settings: Settings,
     #[command(flatten)]
     who: Who,
+    /// The record to publish instead of tidegate's own, for an input with a mapping or a filter; it has to be read there as the erasure
+    #[arg(long, value_name = "JSON")]
+    record: Option<String>,
     /// Do it; else it only shows what would go
     #[arg(long)]
     yes: bool,
@@ -51,6 +57,44 @@ impl Who {
     }
 }
 
+/// Why nothing was published.
+const fn unread(is_given: bool) -> &'static str {
+    if is_given {
+        "no JSON input reads this record as the erasure of that id: `tidegate map --input NAME --events FILE` shows what becomes of it"
+    } else {
+        "no input takes an `erased` event in tidegate's own shape: those that carry `customers` have a mapping, or a filter that leaves it \
+         out; say with --record what an erasure looks like there"
+    }
+}
+
+/// The first input that reads `line` as the erasure of `key`. Without a key and event where the id is nobody's.
+fn place(
+    config: &Config,
+    rules: &DecodeRules,
+    line: &[u8],
+    key: &ProfileKey,
+) -> Result<Option<Placed>, Stop> {
+    // Input 0 is the application's own.
+    for (id, input) in (1_u16..).map(InputId).zip(&config.inputs) {
+        let is_ours = input.stream == Some(Stream::Customers);
+        if !(is_ours || (input.mapping.is_some() && input.format == Format::Json)) {
+            continue;
+        }
+        let reading = plan::reading(input).map_err(|error| Stop::of(Exit::Config, &error))?;
+        let placing = Placing::new(config, rules, config.topics.partitions);
+        let placed = placing.of_input(id, reading.as_ref()).place(line);
+        let Ok(placed) = placed else { continue };
+        match &placed.event {
+            Some(event) if event.kind != EventType::Erased => {}
+            Some(event) if event.profile_key().is_none_or(|read| read == *key) => {
+                return Ok(Some(placed));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(None)
+}
+
 impl Erase {
     pub(super) fn run(self, environment: &Environment, output: Output<'_>) -> Result<(), Stop> {
         let (config, flows) = self.settings.load_with_flows(environment)?;
@@ -69,14 +113,12 @@ impl Erase {
         if let Some(event) = event.as_object_mut() {
             event.insert(field.to_owned(), key.id().into());
         }
-        let line = event.to_string().into_bytes();
+        let own = event.to_string();
+        let line = self.record.as_deref().unwrap_or(&own).as_bytes();
         let rules = plan::decode_rules(&config);
-        let mut placing = Placing::new(&config, &rules, config.topics.partitions);
-        let no_input = |_: Stream| {
-            let text = "no input carries `customers` in tidegate's own shape: publish an event there that its mapping makes an `erased`";
-            Stop::new(Exit::Config, text)
+        let Some(placed) = place(&config, &rules, line, &key)? else {
+            return Err(Stop::new(Exit::Config, unread(self.record.is_some())));
         };
-        let placed = placing.place(&line).map_err(no_input)?;
         let (Some(event), Some(of)) = (&placed.event, &placed.key) else {
             let text = "this is nobody's id: it is empty, too long, or one of identity.ignore";
             return Err(Stop::new(Exit::Usage, text));
@@ -103,7 +145,11 @@ impl Erase {
         let counts = kafka::intake_counts(&config, &admin)?;
         let count = counts.get(&topic).copied();
         let partition = partitioner::partition(of, count.unwrap_or(config.topics.partitions));
-        let encoders = avro(&config)?;
+        let encoders = if self.record.is_none() {
+            avro(&config)?
+        } else {
+            BTreeMap::new()
+        };
         let written = encoders
             .get(&placed.input)
             .map(|encoder| encoder.encode(event, &rules.currencies))
@@ -115,7 +161,7 @@ impl Erase {
             topic: &topic,
             partition,
             key: Some(of),
-            value: written.as_deref().unwrap_or(&line),
+            value: written.as_deref().unwrap_or(line),
             time: now,
             header: None,
         })?;

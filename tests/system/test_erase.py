@@ -105,3 +105,57 @@ def test_no_byte_of_an_erased_customer_is_left(shared_broker, workspace):
         shop_now.stop()
     logs = "".join(log.read_text(errors="replace") for log in {p.log for p in shop_now.app.processes})
     assert len(logs) > 1000 and mark not in logs
+
+
+def test_a_customer_is_erased_through_an_input_that_reads_another_shape_or_leaves_records_out(shared_broker, workspace):
+    shop_now = shop.Live(shared_broker, workspace, after="1h")
+    plain = shop_now.app.settings
+
+    def bound(**read):
+        """The input of customers reads like that."""
+
+        def written(app, instance):
+            settings = plain(app, instance)
+            customers = next(i for i in settings["inputs"] if i["stream"] == "customers")
+            if "mapping" in read:
+                del customers["stream"]
+            customers.update(read)
+            return settings
+
+        shop_now.app.settings = written
+        return shop_now.app.config()
+
+    def refused(config, *more):
+        done = apps.command("erase", "--customer", "c-1", *more, "--config", config, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    fields = {"event_id": "id", "event_time": "at", "customer_id": "who", "source": {"const": "crm"}}
+    mapping = {"type": {"path": "what", "otherwise": "refuse", "table": {"gone": "erased"}}, "fields": fields}
+    mapped = json.dumps({"what": "gone", "id": "g-1", "at": feed.now_text(), "who": "c-1"})
+    config = bound(mapping=mapping, name="people")
+    code, said = refused(config)
+    assert code == 78 and "--record" in said and "c-1" not in said, said
+    assert topics_of(refused(config, "--record", mapped)) == shop_now.topics["customers"]
+
+    config = bound(filter={"shop": "de"})
+    code, said = refused(config)
+    assert code == 78 and "a filter that leaves it out" in said, said
+    ours = {"event_id": "g-2", "type": "erased", "event_time": feed.now_text(), "customer_id": "c-1", "source": "test"}
+    assert refused(config, "--record", json.dumps({**ours, "shop": "fr"}))[0] == 78
+    assert refused(config, "--record", json.dumps({**ours, "shop": "de", "customer_id": "c-2"}))[0] == 78
+    process = shop_now.app.start("a").ready()
+    shop_now.feeder.event({"event_id": "i-1", "type": "identified", "event_time": feed.now_text(), "customer_id": "c-1", "shop": "de", "properties": {"locale": "de"}})
+    shop_now.feeder.flush()
+    shop_now.wait_read()
+    gone = json.dumps({**ours, "shop": "de", "event_time": feed.now_text()})
+    apps.command("erase", "--customer", "c-1", "--record", gone, "--yes", "--config", config)
+    shop_now.wait_read()
+    process.stop()
+    assert "c-1" not in apps.command("state", "dump", "--profiles", "--config", config).stdout
+
+
+def topics_of(refusal):
+    """The topic that a shown plan names."""
+    code, said = refusal
+    assert code == 0, said
+    return said.split("`erased` event in ")[1].split(";")[0]
