@@ -19,7 +19,7 @@ use tidegate::flow::FlowSet;
 use tidegate::value::{ProfileKey, Span, Timestamp};
 use world::{
     PARTITIONS, Random, World, both, content, crowd, customer, difference, heard, life, play,
-    product, reachable, start, visitor,
+    product, reachable, start, visitor, words,
 };
 
 /// Interleavings of one run: the contract's number.
@@ -673,6 +673,74 @@ fn in_any_interleaving_a_customer_ends_as_one_who_was_known_from_the_start() {
         known.run_to(end);
         assert_eq!(heard(&apart), heard(&known), "seed {seed}: decisions");
     }
+}
+
+/// What is shut for own messages (consents, addresses), and for senders (suppressions), by channel and list.
+fn shut(profile: &tidegate::profile::Profile, at: Timestamp) -> BTreeSet<String> {
+    let mut shut = BTreeSet::new();
+    for channel in ["email", "sms", "push"] {
+        for list in [None, Some("offers")] {
+            let place = format!("{channel} {}", list.unwrap_or("all"));
+            if profile.reach.consent_state(channel, list) == tidegate::event::Consent::Denied {
+                shut.insert(format!("{place} denied"));
+            }
+            let is_on = |block: &&tidegate::profile::Block| {
+                matches!(block.reason, Reason::NoConsent | Reason::Unsubscribed)
+                    && block.list.as_deref().is_none_or(|own| Some(own) == list)
+                    && block.on.iter().any(|on| on.channel == channel)
+            };
+            if profile.blocks(at).any(|block| is_on(&block)) {
+                shut.insert(format!("{place} suppressed"));
+            }
+        }
+    }
+    let failed = |reason| {
+        let of_reason = profile
+            .blocks(at)
+            .filter(move |block| block.reason == reason);
+        of_reason.flat_map(|block| block.on.iter().map(|on| on.channel.clone()))
+    };
+    let gone: BTreeSet<String> = failed(Reason::HardBounced).collect();
+    // What does not exist is not written to at all; whether its reader had complained before does not matter any more.
+    let complained = failed(Reason::Complained).filter(|channel| !gone.contains(channel));
+    shut.extend(complained.map(|channel| format!("{channel} complained")));
+    shut.extend(gone.iter().map(|channel| format!("{channel} hard_bounced")));
+    shut
+}
+
+#[test]
+fn in_any_interleaving_what_a_customer_forbade_on_any_device_is_forbidden_and_told_to_senders() {
+    let (mut joined, mut stricter) = (0, 0);
+    for seed in seeds(walks() / CUSTOMERS) {
+        let random = &mut Random(seed);
+        // Without grants the two end the same; with some, a denial of before the login wins over a later grant of the other side.
+        let grants = seed % 2 == 1;
+        let acts = words(random, grants);
+        let apart = play(&acts, random, false);
+        let known = play(&acts, random, true);
+        let of = |world: &World| shut(world.profile("c:7"), world.clock);
+        let (apart, known) = (of(&apart), of(&known));
+        if grants {
+            assert!(
+                apart.is_superset(&known),
+                "seed {seed}: {apart:?}\n   known: {known:?}"
+            );
+            stricter += usize::from(apart != known);
+        } else {
+            assert_eq!(apart, known, "seed {seed}");
+            joined += usize::from(!apart.is_empty());
+        }
+        for denied in apart
+            .iter()
+            .filter_map(|place| place.strip_suffix(" denied"))
+        {
+            assert!(
+                apart.contains(&format!("{denied} suppressed")),
+                "seed {seed}: {apart:?}"
+            );
+        }
+    }
+    assert!(joined > 0 && stricter > 0);
 }
 
 #[test]

@@ -363,6 +363,12 @@ impl Turn<'_> {
     /// What either side forbids is forbidden: contacts of the other side that are still unsent are retracted.
     fn restrict(&mut self, login: &Event) {
         let reach = (*self.profile.reach).clone();
+        let denials = reach.consents.iter();
+        for denial in denials.filter(|entry| entry.state == Consent::Denied) {
+            // Where one side had taken it back in part, the other side's senders may know of nothing.
+            let (channel, list) = (denial.channel.as_deref(), denial.list.as_deref());
+            self.deny(login, channel, list, Reason::NoConsent);
+        }
         self.recall_all(Reason::NoConsent, |contact| {
             contact.class != Class::Transactional
                 && reach.consent_state(&contact.channel, contact.list.as_deref()) == Consent::Denied

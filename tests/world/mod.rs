@@ -286,11 +286,13 @@ pub(crate) fn content(profile: &Profile) -> Value {
     view["contacts"] = json!(contacts);
     let mut blocks: Vec<String> = profile
         .blocks(Timestamp::ZERO)
-        .map(|block| {
-            format!(
-                "{:?} {:?} {:?} {:?}",
-                block.reason, block.until, block.order_id, block.scopes
-            )
+        .flat_map(|block| {
+            block.on.iter().map(|on| {
+                format!(
+                    "{:?} {:?} {:?} {:?} {}",
+                    block.reason, block.until, block.order_id, block.scopes, on.channel
+                )
+            })
         })
         .collect();
     blocks.sort();
@@ -431,6 +433,73 @@ pub(crate) fn life(random: &mut Random) -> Vec<(Span, Value)> {
                 json!({}),
             );
         }
+    }
+    acts
+}
+
+/// What one customer on two devices forbids and, if `grants`, allows again, within hours; in the end both devices are theirs.
+pub(crate) fn words(random: &mut Random, grants: bool) -> Vec<(Span, Value)> {
+    let mut acts = Vec::new();
+    let everywhere =
+        json!({ "addresses": { "email": "c@shop.test", "sms": "+491", "push": "token" } });
+    let mut put = |minute: u64, mut line: Value, kind: &str, properties: Value| {
+        line["event_id"] = format!("e{}", acts.len()).into();
+        line["type"] = kind.into();
+        line["source"] = "web".into();
+        line["properties"] = properties;
+        acts.push((Span::from_minutes(i64::try_from(minute).unwrap()), line));
+    };
+    put(0, customer("7"), "identified", everywhere);
+    let mut minute = 0;
+    for _ in 0..3 + random.below(10) {
+        minute += 1 + random.below(20);
+        let device = *random.of(&["v1", "v2"]);
+        let who = match random.below(8) {
+            0 | 1 => customer("7"),
+            2 => both("7", device),
+            _ => visitor(device),
+        };
+        let (channel, address) = *random.of(&[
+            ("email", "C@shop.test"),
+            ("sms", "+49 1"),
+            ("push", "token"),
+        ]);
+        let (kind, properties) = match random.below(if grants { 10 } else { 7 }) {
+            0 | 1 => (
+                "unsubscribed",
+                json!({ "channel": channel, "scope": "channel" }),
+            ),
+            2 => (
+                "unsubscribed",
+                json!({ "channel": channel, "scope": "list", "list": "offers" }),
+            ),
+            3 => (
+                "consent_changed",
+                json!({ "channel": channel, "state": "denied" }),
+            ),
+            4 => ("bounced", json!({ "channel": channel, "address": address })),
+            5 => (
+                "complained",
+                json!({ "channel": channel, "address": address }),
+            ),
+            6 => (
+                "unsubscribed",
+                json!({ "channel": channel, "scope": "all" }),
+            ),
+            7 | 8 => (
+                "consent_changed",
+                json!({ "channel": channel, "state": "granted" }),
+            ),
+            _ => (
+                "consent_changed",
+                json!({ "channel": channel, "list": "offers", "state": "granted" }),
+            ),
+        };
+        put(minute, who, kind, properties);
+    }
+    for device in ["v1", "v2"] {
+        minute += 1;
+        put(minute, both("7", device), "page_viewed", json!({}));
     }
     acts
 }

@@ -11,13 +11,25 @@ fn overlap(a: &ConsentEntry, b: &ConsentEntry) -> bool {
     meets(&a.channel, &b.channel) && meets(&a.list, &b.list)
 }
 
-/// A denial here is at least as late as every grant there that it overlaps: so it stands. Not later than the grants that followed when
-/// the two were one already: those took it back.
+/// Does `later` take all of `denial` back?
+fn takes_back(later: &ConsentEntry, denial: &ConsentEntry) -> bool {
+    let covers = |wide: &Option<String>, narrow: &Option<String>| wide.is_none() || wide == narrow;
+    later.state == Consent::Granted
+        && later.at > denial.at
+        && covers(&later.channel, &denial.channel)
+        && covers(&later.list, &denial.list)
+}
+
+/// A denial in force here is at least as late as every grant there that it overlaps: so it stands. Not later than the grants that followed
+/// when the two were one already: those took it back.
 fn harden(here: &mut [ConsentEntry], there: &[ConsentEntry], one_since: Timestamp) {
-    for denial in here
-        .iter_mut()
-        .filter(|entry| entry.state == Consent::Denied && entry.is_explicit())
-    {
+    let own = here.to_vec();
+    let is_explicit =
+        |entry: &&mut ConsentEntry| entry.state == Consent::Denied && entry.is_explicit();
+    for denial in here.iter_mut().filter(is_explicit) {
+        if own.iter().any(|later| takes_back(later, denial)) {
+            continue;
+        }
         let granted = there
             .iter()
             .filter(|entry| entry.state == Consent::Granted && overlap(denial, entry))
