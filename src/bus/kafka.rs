@@ -39,6 +39,7 @@ pub mod plain;
 mod predecessor;
 pub mod probe;
 mod producer;
+mod refusal;
 pub mod settings;
 
 pub use settings::Settings;

@@ -1,6 +1,6 @@
 //! `/v1/customers/{id}`: everything that is held of one customer, from the instance that owns their partition.
 //!
-//! Off unless a token is configured. Another instance's customer is answered with where to ask (307). Neither the id nor what is
+//! Off unless a token is configured. Another instance's customer, and one who was merged into another, are answered with where to ask (307). Neither the id nor what is
 //! found is ever logged.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -104,6 +104,11 @@ pub(super) async fn customer(
     }
     match timeout(ANSWER, answered).await {
         Ok(Ok(Found::Profile(summary))) => super::json(StatusCode::OK, &summary),
+        Ok(Ok(Found::Merged(into))) => {
+            let location = format!("/v1/customers/{}", escaped(&into));
+            let body = json!({ "merged_into": into });
+            redirect(location, &body)
+        }
         Ok(Ok(Found::Nothing)) => {
             refuse(StatusCode::NOT_FOUND, "nothing is known of this customer")
         }
@@ -122,6 +127,11 @@ pub(super) async fn customer(
     }
 }
 
+fn redirect(location: String, body: &Value) -> Response {
+    let body = super::json(StatusCode::TEMPORARY_REDIRECT, body);
+    ([(header::LOCATION, location)], body).into_response()
+}
+
 /// The customer is another instance's.
 async fn send_on(customers: &Customers, partition: i32, id: &str) -> Response {
     let elsewhere = Arc::clone(&customers.elsewhere);
@@ -129,11 +139,8 @@ async fn send_on(customers: &Customers, partition: i32, id: &str) -> Response {
     match asked {
         Ok(Some(address)) if address != customers.address => {
             let location = format!("{address}/v1/customers/{}", escaped(id));
-            let body = super::json(
-                StatusCode::TEMPORARY_REDIRECT,
-                &json!({ "partition": partition, "owner": address }),
-            );
-            ([(header::LOCATION, location)], body).into_response()
+            let body = json!({ "partition": partition, "owner": address });
+            redirect(location, &body)
         }
         Ok(Some(_) | None) | Err(_) => refuse(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -24,6 +24,8 @@ pub struct Lookup {
 pub enum Found {
     /// [`crate::profile::Profile::summary`].
     Profile(Value),
+    /// It went up in this customer's.
+    Merged(String),
     /// Nothing is known of this customer.
     Nothing,
     /// The partition is restoring, or has left this worker meanwhile: ask again.
@@ -43,7 +45,14 @@ impl Worker {
         let found = match self.tasks.get(&partition) {
             Some(task) if matches!(task.phase, Phase::Running | Phase::Poisoned) => {
                 match stored_profile(task.fold.store(), partition, &key) {
-                    Ok(Some(profile)) => Found::Profile(profile.summary(self.clock.wall())),
+                    Ok(Some(profile)) => {
+                        let alias = profile.links.alias.as_ref();
+                        let into = alias.and_then(|alias| ProfileKey::parse(&alias.into));
+                        match into.as_ref().and_then(ProfileKey::customer_id) {
+                            Some(into) => Found::Merged(into.to_owned()),
+                            None => Found::Profile(profile.summary(self.clock.wall())),
+                        }
+                    }
                     Ok(None) => Found::Nothing,
                     Err(error) => Found::Failed(error),
                 }

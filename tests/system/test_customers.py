@@ -64,6 +64,11 @@ def test_the_owner_answers_and_others_name_it(shared_broker, workspace):
         assert ask(owner, "c-0", token=None)[0] == 401
         assert ask(owner, "c-0", token=TOKEN + "x")[0] == 401
         assert {ask(process, "nobody")[0] for process in (one, two)} == {404, 307}
+        shop_now._event("merged", "c-15", {"into": "c-14"})
+        shop_now.feeder.flush()
+        was = (one, two)[found["c-15"][0]]
+        wait.until("a merged customer is looked for under the other id", lambda: ask(was, "c-15")[1]["Location"] == "/v1/customers/c-14", 20)
+        assert ask(was, "c-15")[2] == {"merged_into": "c-14"}
         for process in (one, two):
             assert TOKEN not in process.text and "c-0@shop.test" not in process.text
         shop_now.stop()

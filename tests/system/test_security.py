@@ -73,5 +73,10 @@ def test_a_password_is_printed_nowhere(secure_broker, workspace):
     shop_now.app.settings = shop.settings(clock="live", partitions=4, kafka=wrong)
     done = command("doctor", "--config", shop_now.app.config(), check=False)
     said = done.stdout + done.stderr + command("config", "print", "--config", shop_now.app.config()).stdout
-    assert done.returncode == 1 and "brokers" in done.stdout, said
+    assert done.returncode == 1 and "SASL authentication error" in done.stdout and "kafka.properties" in done.stdout, said
+    begun = command("run", "--config", shop_now.app.config(), check=False)
+    said += begun.stdout + begun.stderr
+    assert begun.returncode == 70 and "SASL authentication error" in said, "starting again would not help"
+    shop_now.app.settings = shop.settings(clock="live", partitions=4, kafka={**secure_broker.kafka, "properties": {**secure_broker.kafka["properties"], "ssl.ca.location": "/etc/ssl/certs/ca-certificates.crt"}})
+    assert "certificate verify failed" in command("doctor", "--config", shop_now.app.config(), check=False).stdout
     assert "not the password" not in said and secure.PASSWORD not in said

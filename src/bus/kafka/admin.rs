@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::runtime::{Builder, Runtime};
 
 use super::failure::{Call, failure};
-use super::{Quiet, Settings};
+use super::{Quiet, Settings, refusal};
 use crate::bus::{Failure, NextOffset, Remedy};
 
 /// The bound of one question to the brokers.
@@ -288,6 +288,7 @@ pub fn compare(wanted: &[TopicSpec], found: &BTreeMap<String, TopicFound>) -> Ve
 pub struct Admin {
     client: AdminClient<Quiet>,
     runtime: Runtime,
+    settings: Settings,
 }
 
 impl Admin {
@@ -301,7 +302,11 @@ impl Admin {
         let runtime = Builder::new_current_thread().build().map_err(|error| {
             Failure::new("make the admin client", error.to_string(), Remedy::Fatal)
         })?;
-        Ok(Self { client, runtime })
+        Ok(Self {
+            client,
+            runtime,
+            settings: settings.clone(),
+        })
     }
 
     fn run<T>(
@@ -382,7 +387,10 @@ impl Admin {
             .client
             .inner()
             .fetch_metadata(None, ANSWER)
-            .map_err(|error| failure(Call::Ask, "list the topics", &error))?;
+            .map_err(|error| {
+                let failed = failure(Call::Ask, "list the topics", &error);
+                refusal::behind(failed, &self.settings)
+            })?;
         let mut found = BTreeMap::new();
         for topic in metadata.topics() {
             if wanted.iter().any(|wanted| wanted.name == topic.name()) {

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::failure::{Call, failure};
 use super::settings::transactional_ids;
-use super::{Quiet, Settings, consumer};
+use super::{Quiet, Settings, consumer, refusal};
 use crate::bus::{Failure, Record, Remedy, Sources};
 use crate::clock::Clock;
 
@@ -169,7 +169,10 @@ impl<'a> Probe<'a> {
             .admin
             .inner()
             .fetch_metadata(None, ANSWER)
-            .map_err(|error| failure(Call::Ask, "list the brokers", &error))?;
+            .map_err(|error| {
+                let failed = failure(Call::Ask, "list the brokers", &error);
+                refusal::behind(failed, self.settings)
+            })?;
         let mut brokers: Vec<i32> = metadata
             .brokers()
             .iter()
