@@ -109,9 +109,9 @@ pub fn replay(config: &Config, flows: Plan, wanted: &Wanted) -> Result<Replayed,
     let mut replayed = Replayed::default();
     // Looked at after that: whoever was at it before has ended, and what it did is known.
     for open in letters.open()? {
-        let mut batch = Batch::default();
+        let (mut batch, mut next) = (Batch::default(), open.from);
         letters.read(open, &mut |letters, record| {
-            let next = NextOffset::after(record.offset);
+            next = NextOffset::after(record.offset);
             if let Some(client) = &client {
                 let so_far = std::mem::take(&mut known);
                 let records = std::slice::from_ref(&record);
@@ -124,7 +124,9 @@ pub fn replay(config: &Config, flows: Plan, wanted: &Wanted) -> Result<Replayed,
             }
             Ok::<(), Stop>(())
         })?;
-        letters.hand_on(open.partition, open.until, &batch.take())?;
+        if batch.letters > 0 {
+            letters.hand_on(open.partition, next, &batch.take())?;
+        }
     }
     Ok(replayed)
 }

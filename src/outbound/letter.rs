@@ -1,6 +1,8 @@
 //! A dead letter read back: the record that it was, and what was said of it.
 
-use super::Record;
+use std::sync::Arc;
+
+use super::{Outgoing, Record, Target};
 use crate::value::Timestamp;
 
 /// What headers that say why begin with: Kafka Connect's, so that its tools read ours.
@@ -9,6 +11,33 @@ pub(super) const WHY: &str = "__connect.errors.";
 pub(super) const TIMESTAMP: &str = "tidegate-timestamp";
 /// How many bytes of it are missing.
 pub(super) const LEFT_OUT: &str = "tidegate-left-out-bytes";
+
+/// The one header of a mark.
+const REPLAYED_UNTIL: &str = "tidegate-replayed-until";
+
+/// A mark in `<app>-dlq`: what stands in this partition before `until` has been handed on. It has no key, no value, one header.
+#[must_use]
+pub fn mark(topic: Arc<str>, partition: i32, until: i64) -> Outgoing {
+    Outgoing {
+        topic,
+        target: Target::Partition(partition),
+        key: None,
+        value: None,
+        headers: vec![(REPLAYED_UNTIL.to_owned(), until.to_string().into_bytes())],
+        changelog_of: None,
+    }
+}
+
+/// How far a mark says; `None` of a letter, whatever headers its record came with: it has more than one.
+#[must_use]
+pub fn marked(found: &Record) -> Option<i64> {
+    match (&found.key, &found.value, found.headers.as_slice()) {
+        (None, None, [(name, Some(until))]) if name == REPLAYED_UNTIL => {
+            std::str::from_utf8(until).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}
 
 /// One record of `<app>-dlq`.
 #[derive(Clone, Debug)]

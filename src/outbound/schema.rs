@@ -201,7 +201,7 @@ pub fn asyncapi() -> Value {
             "channel": topic("{app}-{channel}", "What one channel gets, unless channels.<name>.topic says otherwise; JSON or Avro, as channels.<name>.format says", &["app", "channel"], &["decision", "decisionAvro"]),
             "decisions": topic("{app}-decisions", "The decision log: every verdict, the silent ones too. No address, no trait", &["app"], &["verdict"]),
             "blocks": topic("{app}-blocks", "Live suppressions by profile; compacted, a tombstone when there are none", &["app"], &["blocks"]),
-            "deadLetters": topic("{app}-dlq", "Records that could not be read, as they came, with the reason in headers", &["app"], &["deadLetter"]),
+            "deadLetters": topic("{app}-dlq", "Records that could not be read, as they came, with the reason in headers; and marks of `dlq replay`, without key and value", &["app"], &["deadLetter", "replayed"]),
         },
         "operations": {
             "decide": send("channel"),
@@ -214,6 +214,7 @@ pub fn asyncapi() -> Value {
             "decisionAvro": of_avro,
             "verdict": message("LogEntry", "One verdict, loud or silent", "The `profile`", "decision_log"),
             "blocks": message("Blocks", "The live suppressions of one profile, by channel", KEY_OF_PROFILE, "blocks"),
+            "replayed": { "name": "Replayed", "summary": "No letter: those before it in its partition have been handed on", "headers": { "type": "object", "properties": { "tidegate-replayed-until": { "type": "string", "description": "Up to, not including, this offset." } } } },
             "deadLetter": { "name": "DeadLetter", "summary": "A record that could not be read, as it came", "headers": { "type": "object", "properties": headers } },
         } },
     })

@@ -483,6 +483,35 @@ fn a_dead_letter_is_the_record_as_it_came_and_why() {
 }
 
 #[test]
+fn a_mark_is_known_as_one_and_a_letter_never_taken_for_one() {
+    let mark = super::letter::mark("shop-dlq".into(), 3, 812);
+    assert_eq!(mark.target, crate::bus::Target::Partition(3));
+    let mut found = Record {
+        input: crate::bus::InputId(0),
+        partition: 3,
+        offset: 900,
+        timestamp: self::at(60),
+        key: mark.key,
+        value: mark.value,
+        headers: mark
+            .headers
+            .into_iter()
+            .map(|(name, value)| (name, Some(value)))
+            .collect(),
+    };
+    assert_eq!(super::letter::marked(&found), Some(812));
+    // A record that came with that header and nothing else, put aside.
+    let error = DecodeError::new(Refusal::Malformed);
+    let letter = dead_letter(&found, &origin(), &error, &plan(&[]));
+    found.headers = letter
+        .headers
+        .into_iter()
+        .map(|(name, value)| (name, Some(value)))
+        .collect();
+    assert_eq!(super::letter::marked(&found), None);
+}
+
+#[test]
 fn the_schemas_beside_the_source_are_those_that_are_made_of_it() {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     for (name, document) in schema::documents() {

@@ -1,11 +1,13 @@
 //! The dead letters of an application, for `dlq`: read from where the last replay ended, and handed on in transactions that move that
 //! place along with them.
 //!
-//! The place is the position of a group of its own, `<app>-dlq`, which nobody joins.
+//! The place is a mark in the partition itself, behind the letters that it covers ([`mark`]): whatever expires first takes them first.
+//! A committed position would not do: brokers drop those of a group without members after a week, letters stay for a month.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use fail::fail_point;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -16,6 +18,7 @@ use super::producer::Transactional;
 use super::{Quiet, Settings, consumer};
 use crate::bus::{Failure, NextOffset, Outgoing, Record, Remedy, Sources, Turn};
 use crate::clock::Clock;
+use crate::outbound::letter::{mark, marked};
 
 /// The bound of one question.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -35,7 +38,7 @@ pub struct Open {
 
 /// The topic `<app>-dlq`.
 pub struct DeadLetters {
-    settings: Settings,
+    connect_timeout: Duration,
     topic: Arc<str>,
     partitions: i32,
     consumer: BaseConsumer<Quiet>,
@@ -57,15 +60,13 @@ impl DeadLetters {
         // One name whoever does it and wherever: two replays at a time would hand on the same letters, so the later one ends the other.
         let mut settings = settings.clone();
         settings.instance = "dlq".to_owned();
-        let mut config = settings.asker("read_committed");
-        config
-            .set("group.id", topic)
-            .set("enable.partition.eof", "true");
-        let consumer = BaseConsumer::from_config_and_context(&config, Quiet)
-            .map_err(|error| failure(Call::Connect, "make the reader of dead letters", &error))?;
+        let consumer = BaseConsumer::from_config_and_context(&settings.changelog_reader(), Quiet)
+            .map_err(|error| {
+            failure(Call::Connect, "make the reader of dead letters", &error)
+        })?;
         Ok(Self {
             producer: Transactional::new(&settings, Turn::A, Arc::clone(&clock)),
-            settings,
+            connect_timeout: settings.connect_timeout,
             topic: topic.into(),
             partitions,
             consumer,
@@ -78,45 +79,37 @@ impl DeadLetters {
     /// # Errors
     /// `Retry` while the coordinator does not answer, `Fatal` without the right.
     pub fn begin(&mut self) -> Result<(), Failure> {
-        self.producer.make_within(self.settings.connect_timeout)
+        self.producer.make_within(self.connect_timeout)
     }
 
-    /// What is open in each partition.
+    /// What is open in each partition. Reads the topic once, for the marks.
     ///
     /// # Errors
-    /// `Retry` while the brokers do not answer.
-    pub fn open(&self) -> Result<Vec<Open>, Failure> {
-        let asked =
-            |error: KafkaError| failure(Call::Ask, format!("positions of {}", self.topic), &error);
-        let mut list = TopicPartitionList::new();
-        for partition in 0..self.partitions {
-            list.add_partition(&self.topic, partition);
-        }
-        let committed = self
-            .consumer
-            .committed_offsets(list, ANSWER)
-            .map_err(asked)?;
-        let mut open = Vec::new();
+    /// `Retry` while the brokers do not answer, `Fatal` without the right.
+    pub fn open(&mut self) -> Result<Vec<Open>, Failure> {
+        let mut all = Vec::new();
         for partition in 0..self.partitions {
             let (low, high) = self
                 .consumer
                 .fetch_watermarks(&self.topic, partition, ANSWER)
-                .map_err(asked)?;
-            let position = committed.find_partition(&self.topic, partition);
-            let from = match position.map(|element| element.offset()) {
-                // What retention took is gone.
-                Some(Offset::Offset(at)) => at.max(low),
-                _ => low,
+                .map_err(|error| {
+                    failure(Call::Ask, format!("positions of {}", self.topic), &error)
+                })?;
+            let mut open = Open {
+                partition,
+                from: NextOffset::at(low),
+                until: NextOffset::at(high),
             };
-            if from < high {
-                open.push(Open {
-                    partition,
-                    from: NextOffset::at(from),
-                    until: NextOffset::at(high),
-                });
+            self.records::<Failure>(open, &mut |_, record| {
+                let until = marked(&record).map_or(open.from, NextOffset::at);
+                open.from = open.from.max(until);
+                Ok(())
+            })?;
+            if open.from < open.until {
+                all.push(open);
             }
         }
-        Ok(open)
+        Ok(all)
     }
 
     /// Calls `each` with the committed letters of one stretch, in order; the clients are handed back for it to hand letters on.
@@ -128,6 +121,21 @@ impl DeadLetters {
         open: Open,
         each: &mut dyn FnMut(&mut Self, Record) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.records(open, &mut |letters, record| match marked(&record) {
+            Some(_) => Ok(()),
+            None => each(letters, record),
+        })
+    }
+
+    /// Letters and marks.
+    fn records<E: From<Failure>>(
+        &mut self,
+        open: Open,
+        each: &mut dyn FnMut(&mut Self, Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if open.from >= open.until {
+            return Ok(());
+        }
         let attempted = format!("read {} partition {}", self.topic, open.partition);
         let asked = |error: KafkaError| failure(Call::Ask, attempted.as_str(), &error);
         let mut list = TopicPartitionList::new();
@@ -139,7 +147,8 @@ impl DeadLetters {
         loop {
             let record = match self.consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => consumer::record(&topics, &message),
-                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(KafkaError::PartitionEOF(at))) if at == open.partition => break,
+                Some(Err(KafkaError::PartitionEOF(_))) => None,
                 Some(Err(error)) => {
                     let failed = failure(Call::Poll, attempted.as_str(), &error);
                     if failed.remedy != Remedy::Retry {
@@ -175,23 +184,17 @@ impl DeadLetters {
         next: NextOffset,
         outgoing: &[Outgoing],
     ) -> Result<(), Failure> {
+        fail_point!("dlq.before_begin", |_| std::process::abort());
         self.producer.begin()?;
         for record in outgoing {
             self.producer.send(record)?;
         }
+        self.producer
+            .send(&mark(Arc::clone(&self.topic), partition, next.get()))?;
         self.producer.drain()?;
-        let attempted = || format!("move the place in {} partition {partition}", self.topic);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, Offset::Offset(next.get()))
-            .map_err(|error| failure(Call::Assign, attempted(), &error))?;
-        let Some(metadata) = self.consumer.group_metadata() else {
-            return Err(Failure::new(
-                attempted(),
-                "no group metadata",
-                Remedy::Fatal,
-            ));
-        };
-        self.producer.offsets(&list, &metadata)?;
-        self.producer.commit()
+        fail_point!("dlq.after_drain", |_| std::process::abort());
+        self.producer.commit()?;
+        fail_point!("dlq.after_commit", |_| std::process::abort());
+        Ok(())
     }
 }
