@@ -5,12 +5,13 @@ use clap::{Args, Subcommand};
 use super::{Environment, Exit, Output, Settings, Stop};
 use crate::app::{kafka, rights};
 use crate::bus::kafka::admin::{Admin, TopicProblem, TopicSpec};
+use crate::bus::kafka::probe::Right;
 use crate::config::Config;
 
 /// What is asked for.
 #[derive(Debug, Subcommand)]
 pub(super) enum TopicsCommand {
-    /// Print every topic that the application touches, as it should be, and the rights that it needs; asks no broker
+    /// Print every topic that the application touches, as it should be, and the rights that it and people's commands need; asks no broker
     Print(Settings),
     /// Create the topics of ours that are missing, and tell what differs
     Apply(Settings),
@@ -19,7 +20,7 @@ pub(super) enum TopicsCommand {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(super) struct Topics {
-    /// Print the commands that grant exactly the rights it needs
+    /// Print the commands that grant exactly the rights it needs, and behind them those that `dlq`, `explain`, `feed`, `erase` and `reset` need beside
     #[arg(long)]
     acls: bool,
     /// To whom --acls grants them
@@ -85,17 +86,32 @@ fn print(config: &Config, output: Output<'_>) -> Result<(), Stop> {
     for right in rights::rights(config) {
         writeln!(output, "  {right}")?;
     }
+    for (command, rights) in rights::of_commands(config) {
+        writeln!(output, "and beside them for {command}:")?;
+        for right in rights {
+            writeln!(output, "  {right}")?;
+        }
+    }
     Ok(())
 }
 
-/// One command per right.
+/// One command per right: those of running first, then those that commands need beside them, each behind a comment.
 fn acls(config: &Config, principal: &str, output: Output<'_>) -> Result<(), Stop> {
-    for right in rights::rights(config) {
+    let grant = |output: Output<'_>, right: &Right| {
         writeln!(
             output,
             "kafka-acls.sh --bootstrap-server {} --add --allow-principal {principal} {right}",
             config.kafka.bootstrap
-        )?;
+        )
+    };
+    for right in rights::rights(config) {
+        grant(output, &right)?;
+    }
+    for (command, rights) in rights::of_commands(config) {
+        writeln!(output, "\n# beside those, for {command}:")?;
+        for right in rights {
+            grant(output, &right)?;
+        }
     }
     Ok(())
 }

@@ -17,10 +17,9 @@ def secure_broker(workspace):
 
 
 def granted(broker, shop_now):
-    """Everything that `topics --acls` prints: the bindings and the words that name them, once the broker has taken them in."""
+    """What `topics --acls` prints for running: the bindings and the words that name them, once the broker has taken them in."""
     config = shop_now.app.config()
-    printed = command("topics", "--acls", "--config", config).stdout.splitlines()
-    rights = [secure.acl(line) for line in printed]
+    rights = secure.sections(command("topics", "--acls", "--config", config).stdout)[""]
     broker.grant([binding for binding, _ in rights])
     wait.until("all rights have reached the broker", lambda: not missing(config), 20)
     return rights
@@ -56,6 +55,47 @@ def test_with_the_printed_rights_it_runs_and_doctor_names_each_that_is_taken_awa
         # What cannot be tried without it is told as untried, and nothing else is missing: the one before has come back.
         wait.until(f"doctor misses {words}", lambda w=words: [f for f in missing(config) if f.startswith("missing")] == [f"missing: {w}"], 30)
         secure_broker.grant([binding])
+
+
+def test_with_the_rights_printed_for_a_command_it_works_and_names_one_that_is_missing(secure_broker, workspace):
+    shop_now = shop.Live(secure_broker, workspace, after="1h", kafka=secure_broker.kafka, apply=False)
+    config = shop_now.app.config()
+    granted(secure_broker, shop_now)
+    it_decides(shop_now)
+    shop_now.feeder.raw("purchases", b"c-0", b"no event")
+    process = shop_now.app.start("a").ready()
+    shop_now.wait_read()
+    process.leave()
+    events = workspace / "one.jsonl"
+    events.write_text('{"event_id":"e","type":"product_viewed","event_time":"2026-11-01T10:00:00Z","customer_id":"c-0","source":"t","product_id":"p"}\n')
+    # Which right is missed, and what each then says.
+    tried = {
+        "dlq list, dlq replay": ("Read on the topic", [(["dlq", "list"], "1 dead letters"), (["dlq", "replay"], "0 handed on")]),
+        "explain": ("Read on the topic", [(["explain", "--customer", "c-0"], "are theirs")]),
+        "feed, erase": (
+            "Write on the topic",
+            [(["feed", "--events", events], "1 events published"), (["erase", "--customer", "c-0", "--yes"], "published")],
+        ),
+        "reset": ("a right", [(["reset", "--yes"], "")]),
+    }
+
+    def said(words):
+        done = command(*words, "--config", config, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def works(words, wanted):
+        code, text = said(words)
+        return code == 0 and wanted in text
+
+    printed = secure.sections(command("topics", "--acls", "--config", config).stdout)
+    assert set(printed) == {"", *tried}
+    for of, (right, commands) in tried.items():
+        for words, _ in commands:
+            code, text = said(words)
+            assert code == 70 and f"{right} is missing; `tidegate topics --acls` prints" in text and shop_now.name in text, f"{words}: {code} {text}"
+        secure_broker.grant([binding for binding, _ in printed[of]])
+        for words, wanted in commands:
+            wait.until(f"{words} works", lambda words=words, wanted=wanted: works(words, wanted), 20)
 
 
 @pytest.mark.parametrize("way", ["PLAIN", "OAUTHBEARER", "mTLS"])

@@ -15,7 +15,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::runtime::{Builder, Runtime};
 
-use super::failure::{Call, failure};
+use super::failure::{Call, failure, said};
 use super::{Quiet, Settings, refusal};
 use crate::bus::{Failure, NextOffset, Remedy};
 
@@ -455,7 +455,11 @@ impl Admin {
                 }
                 Err((name, code)) => {
                     let attempted = format!("create topic {name}");
-                    return Err(Failure::new(attempted, code.to_string(), Remedy::Fatal));
+                    return Err(Failure::new(
+                        attempted,
+                        said(Call::Ask, code),
+                        Remedy::Fatal,
+                    ));
                 }
             }
         }

@@ -138,6 +138,17 @@ pub(super) fn fenced(code: Code) -> bool {
     )
 }
 
+/// Is a right missing?
+pub(super) fn is_denial(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    )
+}
+
 /// The failure of `attempted` (call and named object, no key or payload).
 pub(super) fn failure(call: Call, attempted: impl Into<String>, error: &KafkaError) -> Failure {
     let code = error.rdkafka_error_code();
@@ -154,14 +165,30 @@ pub(super) fn failure(call: Call, attempted: impl Into<String>, error: &KafkaErr
     };
     Failure {
         attempted: attempted.into(),
-        code: name(error),
+        code: name(call, error),
         remedy,
     }
 }
 
+/// The right that `call` rests on, when a resource of this kind refuses it.
+fn right(call: Call, code: Code) -> &'static str {
+    match (call, code) {
+        (_, Code::GroupAuthorizationFailed) if call != Call::Ask => "Read on the group",
+        (_, Code::TransactionalIdAuthorizationFailed) => "Write on the transactional id",
+        (Call::Poll | Call::Changelog, Code::TopicAuthorizationFailed) => "Read on the topic",
+        (Call::Send | Call::Report, Code::TopicAuthorizationFailed) => "Write on the topic",
+        _ => "a right",
+    }
+}
+
 /// What is said of a code; of those that a person must mend, also how.
-pub(super) fn said(code: Code) -> String {
-    if TOO_LARGE.contains(&code) {
+pub(super) fn said(call: Call, code: Code) -> String {
+    if is_denial(code) {
+        let right = right(call, code);
+        format!(
+            "{code}: {right} is missing; `tidegate topics --acls` prints the commands that grant what running, and each command, needs"
+        )
+    } else if TOO_LARGE.contains(&code) {
         format!(
             "{code}: raise `max.message.bytes` of the topic (1048588 suffices for all that tidegate writes), and start again"
         )
@@ -171,12 +198,12 @@ pub(super) fn said(code: Code) -> String {
 }
 
 /// The error's name, without values of properties (they may be secrets).
-fn name(error: &KafkaError) -> String {
+fn name(call: Call, error: &KafkaError) -> String {
     if let KafkaError::ClientConfig(_, description, property, _) = error {
         return format!("{property}: {description}");
     }
     match (error, error.rdkafka_error_code()) {
-        (_, Some(code)) => said(code),
+        (_, Some(code)) => said(call, code),
         (other, None) => other.to_string(),
     }
 }

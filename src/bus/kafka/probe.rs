@@ -17,7 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::runtime::{Builder, Runtime};
 
-use super::failure::{Call, failure};
+use super::failure::{Call, failure, is_denial};
 use super::settings::transactional_ids;
 use super::{Quiet, Settings, consumer, refusal};
 use crate::bus::{Failure, Record, Remedy, Sources};
@@ -515,16 +515,6 @@ fn is_topic_denied(error: &KafkaError) -> bool {
 
 fn is_denied(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(is_denial)
-}
-
-fn is_denial(code: Code) -> bool {
-    matches!(
-        code,
-        Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-    )
 }
 
 fn options() -> AdminOptions {

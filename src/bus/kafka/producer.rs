@@ -343,7 +343,7 @@ impl Transactional {
         self.suspect |= remedy == Remedy::Remake;
         Err(Failure {
             attempted: format!("delivery to {topic} by {}", self.id),
-            code: said(code),
+            code: said(Call::Report, code),
             remedy,
         })
     }

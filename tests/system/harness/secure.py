@@ -100,6 +100,18 @@ def certificates(directory):
     (directory / "server.pem").write_bytes((directory / "server.key").read_bytes() + (directory / "server.crt").read_bytes())
 
 
+def sections(printed):
+    """What `topics --acls` prints, by what it is for: "" for running, else the commands that the comment before it names."""
+    found, of = {"": []}, ""
+    for line in printed.splitlines():
+        if line.startswith("#"):
+            of = re.fullmatch(r"# beside those, for (.*):", line).group(1)
+            found[of] = []
+        elif line:
+            found[of].append(acl(line))
+    return found
+
+
 def acl(line):
     """What one printed `kafka-acls.sh` command grants, and the words that name it."""
     def option(name):

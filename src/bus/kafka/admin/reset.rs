@@ -3,7 +3,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::{ANSWER, Admin, LOOK, options};
-use crate::bus::kafka::failure::{Call, failure};
+use crate::bus::kafka::failure::{Call, failure, said};
 use crate::bus::{Failure, Remedy};
 
 impl Admin {
@@ -36,7 +36,11 @@ impl Admin {
                 Ok(_) => {}
                 Err((_, Code::GroupIdNotFound)) => return Ok(false),
                 Err((_, code)) => {
-                    return Err(Failure::new(attempted, code.to_string(), Remedy::Fatal));
+                    return Err(Failure::new(
+                        attempted,
+                        said(Call::Ask, code),
+                        Remedy::Fatal,
+                    ));
                 }
             }
         }
