@@ -261,8 +261,8 @@ impl Task {
         {
             return Err(format!(
                 "the changelog of task {} took records at offset {}, but was read or written up to {} before: the topic was deleted or \
-                 re-created while this ran. The state directory holds what it held; restore the topic, or stop every instance, remove the \
-                 application's internal topics and state directories, and begin anew",
+                 re-created while this ran. The state directory holds what it held; restore the topic, or stop every instance and begin \
+                 anew with `tidegate reset`",
                 self.partition,
                 next.get() - 1,
                 known.get()

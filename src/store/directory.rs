@@ -121,13 +121,18 @@ impl Directory {
             Some(Ok(version)) => Err(StoreError::Foreign {
                 task: self.task,
                 what: format!(
-                    "it has state format {version}, this version reads {}",
+                    "{} has state format {version}, this version reads {}; run the version that wrote it, or delete the directory to have \
+                     it built anew from the changelog",
+                    self.path.display(),
                     layout::FORMAT
                 ),
             }),
             Some(Err(_)) | None => Err(StoreError::Corrupt {
                 task: self.task,
-                what: "its VERSION is unreadable".into(),
+                what: format!(
+                    "{} is unreadable; `run` puts the directory aside and builds it anew from the changelog",
+                    file.display()
+                ),
             }),
         }
     }

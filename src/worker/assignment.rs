@@ -294,8 +294,7 @@ impl Worker {
                 let place = self.shared.place(input, partition);
                 return Err(Halt::Unsafe(format!(
                     "{place} was read before, but the group has no committed offset for it: the topic was re-created, or its \
-                     offsets expired or were deleted; commit the offset to go on from, or remove the application's internal topics and \
-                     state directories to begin anew"
+                     offsets expired or were deleted; commit the offset to go on from, or begin anew with `tidegate reset`"
                 )));
             }
             if restore::is_ahead(&head, &committed) {
@@ -303,7 +302,7 @@ impl Worker {
                     // The changelog itself carries what the group has not committed: nobody but a person can tell which is right.
                     return Err(Halt::Unsafe(format!(
                         "the group's committed offsets of partition {partition} are behind its changelog: they were reset or lost; \
-                         restore them, or remove the application's internal topics and state directories to begin anew"
+                         restore them, or begin anew with `tidegate reset`"
                     )));
                 }
                 self.rebuild(
@@ -364,7 +363,7 @@ impl Worker {
                 // A missing answer is never read as zero: everything would be decided again.
                 return Err(Halt::Unsafe(format!(
                     "the group has no committed offset for {place}, but its changelog is not empty: the offsets expired or were \
-                     deleted; restore them, or remove the application's internal topics and state directories to begin anew"
+                     deleted; restore them, or begin anew with `tidegate reset`"
                 )));
             }
             let kept = ends
