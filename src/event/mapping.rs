@@ -103,7 +103,7 @@ enum Kind {
     Always(EventType),
     /// By the name that the bus gives it.
     Named {
-        name: Source,
+        name: Box<Source>,
         /// By folded name.
         table: BTreeMap<String, Becomes>,
         otherwise: Unnamed,

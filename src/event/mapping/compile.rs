@@ -8,7 +8,7 @@ use super::filter::{Condition, Demand, Filter};
 use super::needs;
 use super::path::{Path, Root, Spelling};
 use super::tree::{Leaf, Want};
-use super::written::{entries, path, path_of, source, whole};
+use super::written::{entries, path, path_of, source, spelling, whole};
 use super::{Becomes, Kind, Mapping, Reading, Unnamed};
 use crate::event::EventType;
 use crate::flow::problem::{At, Place, Problem, Problems, did_you_mean};
@@ -221,27 +221,6 @@ fn read_mapping(
     Some((mapping, filter))
 }
 
-fn spelling(node: &At<Value>, problems: &mut Problems<'_>) -> Spelling {
-    match &node.value {
-        Value::Text(word) if word == "exact" => Spelling::Exact,
-        Value::Text(word) if word == "loose" => Spelling::Loose,
-        Value::Null
-        | Value::Bool(_)
-        | Value::Integer(_)
-        | Value::Decimal(_)
-        | Value::Text(_)
-        | Value::List(_)
-        | Value::Map(_) => {
-            problems.add(
-                node.place,
-                "`names` says how the record's names are compared",
-                "write exact (the default), or loose: letters and digits only, in any case",
-            );
-            Spelling::Exact
-        }
-    }
-}
-
 fn unwrap(node: &At<Value>, problems: &mut Problems<'_>) -> Option<Path> {
     let path = path_of(node, problems)?;
     if matches!(path.root, Root::Key | Root::Time | Root::Header(_)) {
@@ -264,7 +243,7 @@ fn kind(node: &At<Value>, spelling: Spelling, problems: &mut Problems<'_>) -> Op
     let (mut from, mut table, mut otherwise) = (Vec::new(), BTreeMap::new(), Unnamed::Refused);
     for (key, node) in entries(node, "`type`", REMEDY, problems) {
         match key.value.as_str() {
-            "path" | "join" | "with" | "strip" | "default" => {
+            "path" | "join" | "with" | "strip" | "before" | "default" => {
                 from.push((key.clone(), node.clone()))
             }
             "table" => table = type_table(node, spelling, problems),
@@ -299,7 +278,7 @@ fn kind(node: &At<Value>, spelling: Spelling, problems: &mut Problems<'_>) -> Op
     };
     let name = source(&from, None, problems)?;
     Some(Kind::Named {
-        name,
+        name: Box::new(name),
         table,
         otherwise,
     })

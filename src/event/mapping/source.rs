@@ -97,8 +97,8 @@ pub(super) enum Pick {
     Const(Scalar<'static>),
     /// The first of these paths at which something stands.
     First(Vec<Path>),
-    /// What stands at these places, put together; what is absent is left out. Of each, the first path at which something stands.
-    Join(Vec<Vec<Path>>, Box<str>),
+    /// These, put together; what is absent is left out.
+    Join(Vec<Source>, Box<str>),
 }
 
 /// What a table does with a value that it does not list.
@@ -117,6 +117,8 @@ pub(super) enum Otherwise {
 /// The bus's values → ours.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
+    /// How the bus's are compared.
+    pub(super) spelling: Spelling,
     pub(super) rows: Vec<(Box<str>, Scalar<'static>)>,
     pub(super) otherwise: Otherwise,
 }
@@ -127,6 +129,8 @@ pub(super) struct Source {
     pub(super) pick: Pick,
     /// Taken off the front of a text.
     pub(super) strip: Option<Box<str>>,
+    /// A text ends where this begins.
+    pub(super) before: Option<Box<str>>,
     pub(super) table: Option<Table>,
     pub(super) form: Form,
     /// When nothing stands there; in our way of writing.
@@ -136,15 +140,14 @@ pub(super) struct Source {
 impl fmt::Display for Source {
     /// As a person would point at it; constants have no place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed = |paths: &[Path], between: &str| {
-            let paths: Vec<String> = paths.iter().map(Path::to_string).collect();
-            paths.join(between)
-        };
         match &self.pick {
             Pick::Const(_) => f.write_str("(constant)"),
-            Pick::First(paths) => f.write_str(&listed(paths, " or ")),
+            Pick::First(paths) => {
+                let paths: Vec<String> = paths.iter().map(Path::to_string).collect();
+                f.write_str(&paths.join(" or "))
+            }
             Pick::Join(parts, _) => {
-                let parts: Vec<String> = parts.iter().map(|paths| listed(paths, " or ")).collect();
+                let parts: Vec<String> = parts.iter().map(Self::to_string).collect();
                 f.write_str(&parts.join(" + "))
             }
         }
@@ -157,7 +160,7 @@ impl Source {
         match &self.pick {
             Pick::Const(_) => Vec::new(),
             Pick::First(paths) => paths.iter().collect(),
-            Pick::Join(parts, _) => parts.iter().flatten().collect(),
+            Pick::Join(parts, _) => parts.iter().flat_map(Self::paths).collect(),
         }
     }
 
@@ -168,11 +171,11 @@ impl Source {
             Pick::First(paths) => scope.first(paths),
             Pick::Join(parts, between) => {
                 let (mut joined, mut any) = (String::new(), false);
-                for paths in parts {
-                    let Some(found) = scope.first(paths)? else {
+                for part in parts {
+                    let scalar = part.value(scope)?;
+                    if scalar == Scalar::Null {
                         continue;
-                    };
-                    let scalar = found.scalar();
+                    }
                     let part = shown(&scalar)?.ok_or(Refusal::WrongType)?;
                     if any {
                         joined.push_str(between);
@@ -200,13 +203,18 @@ impl Source {
             (Some(front), Scalar::Text(text)) => Scalar::Text(without(text, front)),
             (_, theirs) => theirs,
         };
+        let stripped = match (&self.before, stripped) {
+            (Some(mark), Scalar::Text(text)) => Scalar::Text(until(text, mark)),
+            (_, stripped) => stripped,
+        };
         let Some(table) = &self.table else {
             return self.form.time(stripped);
         };
         let Some(text) = shown(&stripped)? else {
             return Ok(Scalar::Null);
         };
-        let row = table.rows.iter().find(|(known, _)| **known == *text);
+        let mut rows = table.rows.iter();
+        let row = rows.find(|(known, _)| table.spelling.same(known, &text));
         match (row, &table.otherwise) {
             (Some((_, value)), _) | (None, Otherwise::Const(value)) => Ok(borrowed(value)),
             (None, Otherwise::Refuse) => Err(Refusal::UnknownWord),
@@ -225,6 +233,19 @@ fn without<'t>(text: Cow<'t, str>, front: &str) -> Cow<'t, str> {
         Cow::Owned(text) => match text.strip_prefix(front) {
             Some(rest) => Cow::Owned(rest.to_owned()),
             None => Cow::Owned(text),
+        },
+    }
+}
+
+fn until<'t>(text: Cow<'t, str>, mark: &str) -> Cow<'t, str> {
+    match text.find(mark) {
+        None => text,
+        Some(at) => match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.get(..at).unwrap_or(text)),
+            Cow::Owned(mut text) => {
+                text.truncate(at);
+                Cow::Owned(text)
+            }
         },
     }
 }

@@ -87,6 +87,36 @@ fn a_home_made_record_becomes_our_event() {
 }
 
 #[test]
+fn a_name_is_put_together_of_words_and_a_text_ends_before_a_mark() {
+    const TEXTS: &str = r#"
+type:
+  join: [state, { path: said, names: loose, table: { STOP: out, Opt Out: out }, otherwise: absent }]
+  table: { in: replied, in/out: unsubscribed }
+fields:
+  event_time: $time
+  channel: { path: from, before: ":", table: { whatsapp: whatsapp }, otherwise: { const: sms } }
+  address: { path: from, strip: "whatsapp:" }
+"#;
+    for (said, from, kind, channel) in [
+        (
+            " stop!",
+            "whatsapp:+491",
+            EventType::Unsubscribed,
+            "whatsapp",
+        ),
+        ("Optout", "+491", EventType::Unsubscribed, "sms"),
+        ("stop it", "whatsapp+491:", EventType::Replied, "sms"),
+    ] {
+        let record = format!(r#"{{"state":"in","said":"{said}","from":"{from}"}}"#);
+        let event = event(TEXTS, &record);
+        let Body::Receipt(receipt) = &event.body else {
+            panic!("{event:?}");
+        };
+        assert_eq!((event.kind, &*receipt.channel), (kind, channel), "{said}");
+    }
+}
+
+#[test]
 fn key_and_headers_are_places_too() {
     let record = SALE.replace(r#""who":{"id":"c-7","name":"x"},"#, "");
     let beside = Beside {

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::form::Form;
 use super::needs::{self, Nature};
-use super::path::Path;
+use super::path::{Path, Spelling};
 use super::source::{Otherwise, Pick, Source, Table};
 use crate::event::wire::{Field, Scalar};
 use crate::flow::problem::{At, Place, Problems, did_you_mean};
@@ -85,14 +85,16 @@ fn paths(node: &At<Value>, problems: &mut Problems<'_>) -> Option<Vec<Path>> {
     }
 }
 
-const SOURCE_KEYS: [&str; 11] = [
+const SOURCE_KEYS: [&str; 13] = [
     "default",
     "path",
     "join",
     "with",
     "const",
     "strip",
+    "before",
     "table",
+    "names",
     "otherwise",
     "time",
     "zone",
@@ -109,6 +111,7 @@ pub(super) fn source(
         return Some(Source {
             pick: Pick::First(paths(node, problems)?),
             strip: None,
+            before: None,
             table: None,
             form: Form::Ours,
             default: Scalar::Null,
@@ -129,15 +132,21 @@ pub(super) fn source(
     let words = field.and_then(needs::words);
     let pick = pick(node.place, &get, words, problems)?;
     let strip = get("strip").and_then(|node| text(node, "strip", problems));
+    let before = get("before").and_then(|node| text(node, "before", problems));
     let table = match get("table") {
-        Some(rows) => Some(table(rows, get("otherwise"), words, problems)),
+        Some(rows) => {
+            let spelling = get("names").map_or(Spelling::Exact, |node| spelling(node, problems));
+            Some(table(rows, get("otherwise"), spelling, words, problems))
+        }
         None => {
-            if let Some(node) = get("otherwise") {
-                problems.add(
-                    node.place,
-                    "`otherwise` without a `table`",
-                    "write the table, or remove it",
-                );
+            for key in ["otherwise", "names"] {
+                if let Some(node) = get(key) {
+                    problems.add(
+                        node.place,
+                        format!("`{key}` without a `table`"),
+                        "write the table, or remove it",
+                    );
+                }
             }
             None
         }
@@ -151,9 +160,32 @@ pub(super) fn source(
         pick,
         default: default.unwrap_or_default(),
         strip: strip.map(String::into_boxed_str),
+        before: before.map(String::into_boxed_str),
         table,
         form: form(&get, field, problems),
     })
+}
+
+/// How names, or the words of a table, are compared.
+pub(super) fn spelling(node: &At<Value>, problems: &mut Problems<'_>) -> Spelling {
+    match &node.value {
+        Value::Text(word) if word == "exact" => Spelling::Exact,
+        Value::Text(word) if word == "loose" => Spelling::Loose,
+        Value::Null
+        | Value::Bool(_)
+        | Value::Integer(_)
+        | Value::Decimal(_)
+        | Value::Text(_)
+        | Value::List(_)
+        | Value::Map(_) => {
+            problems.add(
+                node.place,
+                "`names` says how the record's names, or the words of a table, are compared",
+                "write exact (the default), or loose: letters and digits only, in any case",
+            );
+            Spelling::Exact
+        }
+    }
 }
 
 fn pick<'n>(
@@ -178,11 +210,14 @@ fn pick<'n>(
                 problems.add(
                     node.place,
                     "`join` is a list of paths",
-                    "write { join: [a, b] }; a part that stands in one of several places is a list itself",
+                    "write { join: [a, b] }; a part that stands in one of several places is a list itself, one with a table a mapping like this",
                 );
                 return None;
             };
-            let parts: Option<Vec<_>> = parts.iter().map(|part| paths(part, problems)).collect();
+            let parts: Option<Vec<_>> = parts
+                .iter()
+                .map(|part| source(part, None, problems))
+                .collect();
             Some(Pick::Join(parts?, with))
         }
         (None, None, Some(node)) => {
@@ -252,6 +287,7 @@ fn allowed(value: &Scalar<'_>, place: Place, words: Option<&[&str]>, problems: &
 fn table(
     node: &At<Value>,
     otherwise: Option<&At<Value>>,
+    spelling: Spelling,
     words: Option<&[&str]>,
     problems: &mut Problems<'_>,
 ) -> Table {
@@ -284,7 +320,11 @@ fn table(
         },
         Some((node, _)) => unknown_otherwise(node, problems),
     };
-    Table { rows, otherwise }
+    Table {
+        spelling,
+        rows,
+        otherwise,
+    }
 }
 
 fn unknown_otherwise(node: &At<Value>, problems: &mut Problems<'_>) -> Otherwise {
