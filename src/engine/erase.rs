@@ -121,9 +121,14 @@ impl Turn<'_> {
                 customer_id: Some(into.id().to_owned()),
                 ..event_of(by)
             };
+            // No event is later than its record, and that of the merge may be older than the erasure.
+            let origin = Origin {
+                timestamp: by.at,
+                ..origin.clone()
+            };
             let matter = Matter::Event {
                 event: Box::new(event),
-                origin: origin.clone(),
+                origin,
                 history: false,
             };
             self.forwards.push(Forward::new(into, matter));
