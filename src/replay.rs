@@ -198,12 +198,12 @@ pub struct Log {
     crosses: bool,
 }
 
-/// Does this event concern more than one profile: a login, a merge, an address that stands alone?
+/// Does this event concern more than one profile: a login, a merge, an erasure (its addresses outlive it), an address that stands alone?
 fn crosses(event: &Event) -> bool {
     let is_login = event.customer_id.is_some() && event.anonymous_id.is_some();
     let names_address_only = event.profile_key().is_none()
         && matches!(&event.body, Body::Receipt(receipt) if receipt.address.is_some());
-    is_login || names_address_only || event.kind == EventType::Merged
+    is_login || names_address_only || matches!(event.kind, EventType::Merged | EventType::Erased)
 }
 
 impl Log {

@@ -67,17 +67,24 @@ const fn unread(is_given: bool) -> &'static str {
     }
 }
 
-/// The first input that reads `line` as the erasure of `key`. Without a key and event where the id is nobody's.
+/// The first input that reads `line` as the erasure of `key`; `is_given`: it is not tidegate's own. Without a key and event where the id is nobody's.
 fn place(
     config: &Config,
     rules: &DecodeRules,
     line: &[u8],
     key: &ProfileKey,
+    is_given: bool,
 ) -> Result<Option<Placed>, Stop> {
     // Input 0 is the application's own.
     for (id, input) in (1_u16..).map(InputId).zip(&config.inputs) {
         let is_ours = input.stream == Some(Stream::Customers);
-        if !(is_ours || (input.mapping.is_some() && input.format == Format::Json)) {
+        let is_read = if input.format == Format::Json {
+            is_ours || input.mapping.is_some()
+        } else {
+            // Avro is written of our own events only.
+            is_ours && input.mapping.is_none() && !is_given
+        };
+        if !is_read {
             continue;
         }
         let reading = plan::reading(input).map_err(|error| Stop::of(Exit::Config, &error))?;
@@ -116,8 +123,9 @@ impl Erase {
         let own = event.to_string();
         let line = self.record.as_deref().unwrap_or(&own).as_bytes();
         let rules = plan::decode_rules(&config);
-        let Some(placed) = place(&config, &rules, line, &key)? else {
-            return Err(Stop::new(Exit::Config, unread(self.record.is_some())));
+        let is_given = self.record.is_some();
+        let Some(placed) = place(&config, &rules, line, &key, is_given)? else {
+            return Err(Stop::new(Exit::Config, unread(is_given)));
         };
         let (Some(event), Some(of)) = (&placed.event, &placed.key) else {
             let text = "this is nobody's id: it is empty, too long, or one of identity.ignore";
@@ -130,9 +138,10 @@ impl Erase {
         writeln!(
             output,
             "to erase: the profile with all it holds, its aliases, timers and running flows; what left and was not sent is cancelled\n\
-             by: one `erased` event in {topic}; what happened until now is dropped wherever it still arrives\n\
+             by: one `erased` event in {topic}; what happened until {} is dropped wherever it still arrives\n\
              to stay: what was forbidden, with the addresses, under keyed hashes; a proof in {app}-decisions, of profile {}\n\
              to stay until their retention ends: {topic} and the other inputs, {app}-decisions, {app}-dlq, and the channels' topics",
+            event.event_time,
             proof.as_str()
         )?;
         if !self.yes {

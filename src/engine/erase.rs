@@ -83,6 +83,10 @@ impl Turn<'_> {
         }
         if let Some((channel, address, mut bars)) = bars_of(event) {
             bars.unname();
+            for denial in &mut bars.denials {
+                // Others who are reached there share the address with the erased, not the rest.
+                denial.word.channel = Some(channel.to_owned());
+            }
             let to = address_key(self.plan, channel, address);
             let matter = Matter::Leaves {
                 profile: None,
@@ -121,7 +125,7 @@ impl Turn<'_> {
                 customer_id: Some(into.id().to_owned()),
                 ..event_of(by)
             };
-            // No event is later than its record, and that of the merge may be older than the erasure.
+            // No event is later than its record, and that of the merge may be older than the erasure: its place, with the erasure's time.
             let origin = Origin {
                 timestamp: by.at,
                 ..origin.clone()
@@ -407,18 +411,18 @@ impl Turn<'_> {
             event_id: armed.event_id.clone(),
             source: String::new(),
         };
-        // Named by the record that said it, as if it had come here itself; or else by the one that told of the address.
+        // Named by the record that said it, as if it had come here itself; or else by the one that told of the address, and when it was said:
+        // what is forbidden again after a grant is another decision.
         let own = self.profile.key().clone();
         let event = |kind, said: &Login| {
-            let (kind, by) = if said.event_id.is_empty() {
-                (EventType::Identified, &told)
-            } else {
-                (kind, said)
-            };
-            Event {
-                kind,
-                ..identity::event_of(by, &own)
+            if said.event_id.is_empty() {
+                let id = format!("{}@{}", told.event_id, said.at.millis());
+                let event = identity::event_of(&told, &own);
+                let kind = EventType::Identified;
+                return Event { id, kind, ..event };
             }
+            let event = identity::event_of(said, &own);
+            Event { kind, ..event }
         };
         for denial in &bars.denials {
             let word = &denial.word;

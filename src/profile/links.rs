@@ -147,7 +147,7 @@ pub struct Denial {
     /// What was denied.
     #[n(0)]
     pub word: ConsentEntry,
-    /// The record that said so; empty once somebody who was reached there is erased, for an id may be made of theirs.
+    /// The record that said so; empty once somebody who is listed there is erased, for an id may be made of theirs.
     #[cbor(n(1), default)]
     pub event_id: String,
 }

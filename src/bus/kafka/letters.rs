@@ -24,6 +24,8 @@ use crate::outbound::letter::{mark, marked};
 const ANSWER: Duration = Duration::from_secs(10);
 /// Silence for so long means that the rest will not come.
 const SILENCE: Duration = Duration::from_secs(20);
+/// Between two looks whether open transactions have ended.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Letters of one partition that nobody has handed on yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct DeadLetters {
     topic: Arc<str>,
     partitions: i32,
     consumer: BaseConsumer<Quiet>,
+    /// Sees records of transactions that are open, too.
+    asker: BaseConsumer<Quiet>,
     producer: Transactional,
     clock: Arc<dyn Clock>,
 }
@@ -64,7 +68,13 @@ impl DeadLetters {
             .map_err(|error| {
             failure(Call::Connect, "make the reader of dead letters", &error)
         })?;
+        let asker =
+            BaseConsumer::from_config_and_context(&settings.asker("read_uncommitted"), Quiet)
+                .map_err(|error| {
+                    failure(Call::Connect, "make the reader of dead letters", &error)
+                })?;
         Ok(Self {
+            asker,
             producer: Transactional::new(&settings, Turn::A, Arc::clone(&clock)),
             connect_timeout: settings.connect_timeout,
             topic: topic.into(),
@@ -89,12 +99,7 @@ impl DeadLetters {
     pub fn open(&mut self) -> Result<Vec<Open>, Failure> {
         let mut all = Vec::new();
         for partition in 0..self.partitions {
-            let (low, high) = self
-                .consumer
-                .fetch_watermarks(&self.topic, partition, ANSWER)
-                .map_err(|error| {
-                    failure(Call::Ask, format!("positions of {}", self.topic), &error)
-                })?;
+            let (low, high) = self.settled(partition)?;
             let mut open = Open {
                 partition,
                 from: NextOffset::at(low),
@@ -110,6 +115,29 @@ impl DeadLetters {
             }
         }
         Ok(all)
+    }
+
+    /// Where a partition begins and ends, once all that stands there now is committed or aborted: behind the first record of an open
+    /// transaction nothing is read, and a mark may stand there.
+    fn settled(&self, partition: i32) -> Result<(i64, i64), Failure> {
+        let attempted = format!("positions of {}", self.topic);
+        let ends = |client: &BaseConsumer<Quiet>| {
+            let found = client.fetch_watermarks(&self.topic, partition, ANSWER);
+            found.map_err(|error| failure(Call::Ask, attempted.as_str(), &error))
+        };
+        let (_, written) = ends(&self.asker)?;
+        let begun = self.clock.elapsed();
+        loop {
+            let (low, high) = ends(&self.consumer)?;
+            if high >= written {
+                return Ok((low, high));
+            }
+            if self.clock.elapsed().saturating_sub(begun) > SILENCE {
+                let code = "a transaction is open there";
+                return Err(Failure::new(attempted.as_str(), code, Remedy::Retry));
+            }
+            std::thread::park_timeout(LOOK);
+        }
     }
 
     /// Calls `each` with the committed letters of one stretch, in order; the clients are handed back for it to hand letters on.
