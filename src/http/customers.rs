@@ -1,7 +1,7 @@
 //! `/v1/customers/{id}`: everything that is held of one customer, from the instance that owns their partition.
 //!
-//! Off unless a token is configured. Another instance's customer, and one who was merged into another, are answered with where to ask (307). Neither the id nor what is
-//! found is ever logged.
+//! Off unless a token is configured. Another instance's customer, and one who was merged into another, are answered with where to ask
+//! (307). Neither the id nor what is found is ever logged.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;

@@ -64,15 +64,12 @@ impl DeadLetters {
         // One name whoever does it and wherever: two replays at a time would hand on the same letters, so the later one ends the other.
         let mut settings = settings.clone();
         settings.instance = "dlq".to_owned();
-        let consumer = BaseConsumer::from_config_and_context(&settings.changelog_reader(), Quiet)
-            .map_err(|error| {
-            failure(Call::Connect, "make the reader of dead letters", &error)
-        })?;
-        let asker =
-            BaseConsumer::from_config_and_context(&settings.asker("read_uncommitted"), Quiet)
-                .map_err(|error| {
-                    failure(Call::Connect, "make the reader of dead letters", &error)
-                })?;
+        let reader = |config| {
+            BaseConsumer::from_config_and_context(&config, Quiet)
+                .map_err(|error| failure(Call::Connect, "make the reader of dead letters", &error))
+        };
+        let consumer = reader(settings.changelog_reader())?;
+        let asker = reader(settings.asker("read_uncommitted"))?;
         Ok(Self {
             asker,
             producer: Transactional::new(&settings, Turn::A, Arc::clone(&clock)),

@@ -117,6 +117,25 @@ fields:
 }
 
 #[test]
+fn the_page_on_mappings_shows_one_that_works() {
+    let page = include_str!("../../../deploy/mappings/README.md");
+    let example = page.split("```yaml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let sale = r#"{"event":"Order Completed","shop":"de","id":"o-1","ts":1772359200,"user":{"id":"c-7"},"amount":5990,"lines":[{"sku":"p-1","amount":2}]}"#;
+    let wrapped = serde_json::json!({ "Message": sale }).to_string();
+    let event = event(example, &wrapped);
+    let Body::Order(order) = &event.body else {
+        panic!("{event:?}");
+    };
+    assert_eq!((event.kind, &*event.id), (EventType::OrderCompleted, "o-1"));
+    assert_eq!(event.customer_id.as_deref(), Some("c-7"));
+    assert_eq!(
+        (&*order.products[0].product_id, order.products[0].quantity),
+        ("p-1", 2)
+    );
+}
+
+#[test]
 fn key_and_headers_are_places_too() {
     let record = SALE.replace(r#""who":{"id":"c-7","name":"x"},"#, "");
     let beside = Beside {
